@@ -1,0 +1,2 @@
+//! layouts
+#![no_std]

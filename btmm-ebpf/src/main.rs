@@ -1,0 +1,2 @@
+//! btmmd
+fn main() {}

@@ -1,0 +1,2 @@
+//! Accounts: names, keys, certificates, invitations, the roster.
+pub mod name;

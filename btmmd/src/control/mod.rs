@@ -1,0 +1,1 @@
+//! Control socket: how the CLI and other programs talk to the daemon.

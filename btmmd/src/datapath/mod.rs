@@ -1,0 +1,1 @@
+//! eBPF programs, the firewall switch and the waiting room.

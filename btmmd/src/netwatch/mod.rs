@@ -1,0 +1,1 @@
+//! Addresses, default routes and their changes.

@@ -1,0 +1,1 @@
+//! Port mapping through the home router.

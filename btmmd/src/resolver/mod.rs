@@ -1,0 +1,1 @@
+//! The local resolver: a name look-up that raises a tunnel.

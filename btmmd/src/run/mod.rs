@@ -1,0 +1,1 @@
+//! The event loop: executes what the engine decides.

@@ -1,0 +1,2 @@
+//! Kernel IPsec over netlink.
+pub mod port;
