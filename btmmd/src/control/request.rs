@@ -1,0 +1,56 @@
+//! A call as the event loop sees it: decoded, authorised, with a typed way to answer.
+
+use tokio::sync::oneshot;
+
+use super::error::ControlError;
+use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, Pong, Reloaded, Status, Switched};
+
+/// Where the answer goes. Dropping it answers `Failed`; `is_closed` tells that the caller has hung up.
+pub type Answer<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// Who is calling, by the kernel's word at connect time (`SO_PEERCRED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Process, when the kernel tells.
+    pub pid: Option<i32>,
+    /// Whether this user may change things: root or the daemon's own user.
+    pub may_change: bool,
+}
+
+/// One authorised call. The event loop takes these from the channel that it gave to the server.
+#[derive(Debug)]
+pub struct ControlRequest {
+    /// For the audit log; whether the caller may make this call has been checked.
+    pub caller: Caller,
+    /// What is asked and where the answer goes.
+    pub call: Call,
+}
+
+/// What is asked, and where the answer goes. Answers may come later and in any order: other callers are not held up.
+#[derive(Debug)]
+pub enum Call {
+    /// Everything there is to tell.
+    Status(Answer<Status>),
+    /// The account's machines.
+    Machines(Answer<Machines>),
+    /// Probe a machine once, over its tunnel, making that first if need be. The server repeats and numbers probes.
+    Ping(String, Answer<Pong>),
+    /// Switch on.
+    On(Answer<Switched>),
+    /// Switch off.
+    Off(Answer<Switched>),
+    /// Make an account with this machine as its home base.
+    AccountCreate(AccountCreate, Answer<AccountStatus>),
+    /// Make an invitation.
+    Invite(Answer<Invitation>),
+    /// Join an account.
+    Join(Join, Answer<AccountStatus>),
+    /// Read the configuration file again.
+    Reload(Answer<Reloaded>),
+    /// Metrics for Prometheus.
+    Metrics(Answer<Metrics>),
+}
