@@ -1,1 +1,2 @@
 //! IKEv2 (RFC 7296).
+pub mod driver;
