@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Why a name was refused. Carries the name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
 pub enum NameError {
+    /// Not a single lower-case LDH label.
+    #[error("{0:?} is not an account name: use a-z, 0-9 and inner hyphens, at most 63 characters")]
+    Account(String),
     /// Not a single lower-case LDH label (RFC 1035 §2.3.1, at most 63 octets).
     #[error("{0:?} is not a machine name: use a-z, 0-9 and inner hyphens, at most 63 characters")]
     Machine(String),
@@ -21,6 +24,53 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+/// The account's name, which is also its owner's Kerberos principal: one label, lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// The label.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The zone an account gets that asked for none: `<account>.btmm.internal`.
+    pub fn default_zone(&self) -> ZoneName {
+        ZoneName(format!("{}.btmm.internal", self.0))
+    }
+}
+
+impl FromStr for AccountName {
+    type Err = NameError;
+
+    /// Folds upper case.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let folded = text.to_ascii_lowercase();
+        if is_label(&folded) { Ok(Self(folded)) } else { Err(NameError::Account(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for AccountName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<AccountName> for String {
+    fn from(name: AccountName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A machine's name inside its account: one label, lower case.
@@ -132,6 +182,12 @@ mod tests {
         for bad in ["", "-a", "a-", "a.b", "a_b", "é", &"x".repeat(64)] {
             assert!(bad.parse::<MachineName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_account_names_its_default_zone() {
+        assert_eq!("Alice".parse::<AccountName>().unwrap().default_zone().as_str(), "alice.btmm.internal");
+        assert!("al ice".parse::<AccountName>().is_err());
     }
 
     #[test]
