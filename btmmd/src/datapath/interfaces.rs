@@ -1,0 +1,1 @@
+//! The interfaces of this network namespace, as far as attaching needs to know them.
