@@ -1,0 +1,1 @@
+//! systemd-resolved over D-Bus.
