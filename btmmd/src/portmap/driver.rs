@@ -1,0 +1,1 @@
+//! Speaks NAT-PMP (RFC 6886) to the router.

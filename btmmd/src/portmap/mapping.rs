@@ -1,0 +1,458 @@
+//! The mapper: which request goes to the router when, and what its answers mean.
+//!
+//! ```text
+//!  gateway known ──public──────────────────────────────────────────────► Public
+//!       │ private
+//!       ▼
+//!  ask outer address ──private──► Double NAT ─┐
+//!       │ public                              ├─ back-off, ask again
+//!       ▼                 refused, silence ───┤
+//!  map each port ─────────────────────────────┘
+//!       │ granted
+//!       ▼
+//!  Mapped ── half of the lifetime: map again ── epoch went back, address changed: all again ── Stop: lifetime 0
+//! ```
+//! One request is on its way at a time, as cheap routers need (RFC 6886 §3.1): 250 ms, doubling, nine sends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use super::epoch::Epoch;
+use super::{Answer, AnswerBody, Cause, Gateway, LIFETIME, Mapping, Method, Port, Refusal, Request, is_public};
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Sends before a request is given up (RFC 6886 §3.1).
+const SENDS: u32 = 9;
+/// Sends before silence is reported, some four seconds after the first.
+const SENDS_BEFORE_REPORT: u32 = 4;
+const FIRST_BACKOFF: Duration = Duration::from_secs(15);
+const LAST_BACKOFF: Duration = Duration::from_secs(900);
+const SHORTEST_RENEWAL: Duration = Duration::from_secs(2);
+/// How often the router is asked for its outer address, to see a restart or a new address whose announcement was lost.
+const PROBE: Duration = Duration::from_secs(300);
+/// How long [`Input::Stop`] waits for the router to confirm.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// What to keep mapped.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The ports peers should reach.
+    pub ports: Vec<Port>,
+    /// Asked of the router, in whole seconds.
+    pub lifetime: Duration,
+}
+
+impl Config {
+    /// These ports, for the recommended two hours.
+    pub fn new(ports: Vec<Port>) -> Self {
+        Self { ports, lifetime: LIFETIME }
+    }
+}
+
+/// What happens to the mapper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The default route, now. Saying the same again changes nothing.
+    Gateway(Option<Gateway>),
+    /// The link was cut or resumed: the router may be another one with the same address.
+    Refresh,
+    /// The router answered or announced.
+    Answer {
+        /// The router.
+        router: Ipv4Addr,
+        /// Its words.
+        answer: Answer,
+    },
+    /// The router said no to the request on its way.
+    Refused {
+        /// The router.
+        router: Ipv4Addr,
+        /// Its reason.
+        refusal: Refusal,
+    },
+    /// The router's port is closed (ICMP).
+    Unreachable {
+        /// The router.
+        router: Ipv4Addr,
+    },
+    /// The request could not be sent.
+    CannotAsk {
+        /// The router.
+        router: Ipv4Addr,
+        /// The system's reason.
+        reason: String,
+    },
+    /// [`Mapper::poll_timeout`] has come.
+    Timeout,
+    /// Give every mapping back; [`Command::Released`] follows within a second. Final: a new mapper is made to start again.
+    Stop,
+}
+
+/// What the mapper wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Send one datagram.
+    Send {
+        /// Where.
+        gateway: Gateway,
+        /// What.
+        request: Request,
+    },
+    /// Tell the engine: publish, withdraw, show.
+    Changed {
+        /// The port concerned.
+        port: Port,
+        /// Its new state.
+        mapping: Mapping,
+    },
+    /// Everything was given back or the router does not answer; the daemon may exit.
+    Released,
+}
+
+#[derive(Debug)]
+struct Lease {
+    external: u16,
+    granted: Duration,
+    expires: Instant,
+    /// `None` while a retry is planned.
+    renew: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    request: Request,
+    sends: u32,
+    resend: Instant,
+}
+
+/// Keeps the [`Config::ports`] mapped.
+#[derive(Debug)]
+pub struct Mapper {
+    config: Config,
+    gateway: Option<Gateway>,
+    epoch: Epoch,
+    external: Option<Ipv4Addr>,
+    leases: BTreeMap<Port, Lease>,
+    causes: BTreeMap<Port, Cause>,
+    queue: VecDeque<Request>,
+    in_flight: Option<InFlight>,
+    retry: Option<Instant>,
+    backoff: Duration,
+    probe: Option<Instant>,
+    release: Option<Instant>,
+    stopped: bool,
+    told: BTreeMap<Port, Mapping>,
+    commands: VecDeque<Command>,
+}
+
+impl Mapper {
+    /// A mapper that waits for its first [`Input::Gateway`].
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            gateway: None,
+            epoch: Epoch::default(),
+            external: None,
+            leases: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            queue: VecDeque::new(),
+            in_flight: None,
+            retry: None,
+            backoff: FIRST_BACKOFF,
+            probe: None,
+            release: None,
+            stopped: false,
+            told: BTreeMap::new(),
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input. Afterwards take every [`Mapper::poll_command`].
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        if self.stopped && !matches!(input, Input::Answer { .. } | Input::Timeout | Input::Unreachable { .. } | Input::Refused { .. }) {
+            return;
+        }
+        match input {
+            Input::Gateway(gateway) => self.on_gateway(gateway, now),
+            Input::Refresh => self.start_round(now),
+            Input::Answer { router, answer } if self.asks(router) => self.on_answer(answer, now),
+            Input::Refused { router, refusal } if self.asks(router) => self.give_up(Cause::Refused { router, refusal }, now),
+            Input::Unreachable { router } if self.asks(router) => self.give_up(Cause::NoAnswer(router), now),
+            Input::CannotAsk { router, reason } if self.asks(router) => self.give_up(Cause::CannotAsk { router, reason }, now),
+            Input::Timeout => self.on_timeout(now),
+            Input::Stop => self.on_stop(now),
+            Input::Answer { .. } | Input::Refused { .. } | Input::Unreachable { .. } | Input::CannotAsk { .. } => {}
+        }
+        self.send_next(now);
+        self.tell();
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When to hand in [`Input::Timeout`], and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let leases = self.leases.values().filter(|_| !self.stopped);
+        let leases =
+            leases.flat_map(|lease| [lease.renew.map(|at| (at, "renew a port mapping")), Some((lease.expires, "port mapping ends"))]);
+        [
+            self.in_flight.as_ref().map(|request| (request.resend, "ask the router again")),
+            self.retry.map(|at| (at, "try port mapping again")),
+            self.probe.map(|at| (at, "see whether the router restarted")),
+            self.release.map(|at| (at, "stop waiting for the router")),
+        ]
+        .into_iter()
+        .chain(leases)
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+
+    /// Where `port` can be reached now.
+    pub fn mapping(&self, port: Port) -> Mapping {
+        let Some(gateway) = self.gateway else { return Mapping::None(Cause::NoRoute) };
+        if self.stopped {
+            return Mapping::None(Cause::Released);
+        }
+        if is_public(gateway.local) {
+            return Mapping::Public(SocketAddrV4::new(gateway.local, port.number));
+        }
+        if let (Some(address), Some(lease)) = (self.external, self.leases.get(&port)) {
+            let external = SocketAddrV4::new(address, lease.external);
+            return Mapping::Mapped { external, lifetime: lease.granted, method: Method::NatPmp };
+        }
+        Mapping::None(self.causes.get(&port).cloned().unwrap_or(Cause::Asking(gateway.address)))
+    }
+
+    fn asks(&self, router: Ipv4Addr) -> bool {
+        self.gateway.is_some_and(|gateway| gateway.address == router)
+    }
+
+    fn on_gateway(&mut self, gateway: Option<Gateway>, now: Instant) {
+        if self.gateway == gateway {
+            return;
+        }
+        if let Some(old) = self.gateway {
+            // The router may still be there although we have left it, or have a new address from it. One datagram, no wait.
+            let ports: Vec<Port> = std::mem::take(&mut self.leases).into_keys().collect();
+            self.commands.extend(ports.into_iter().map(|port| Command::Send { gateway: old, request: release(port) }));
+        }
+        self.gateway = gateway;
+        self.epoch = Epoch::default();
+        self.external = None;
+        self.causes.clear();
+        self.backoff = FIRST_BACKOFF;
+        self.start_round(now);
+    }
+
+    /// Asks for everything again.
+    fn start_round(&mut self, now: Instant) {
+        self.queue.clear();
+        self.in_flight = None;
+        self.retry = None;
+        self.probe = None;
+        if self.gateway.is_some_and(|gateway| !is_public(gateway.local)) {
+            self.probe = Some(now + PROBE);
+            self.want(Request::ExternalAddress);
+            self.want_all_ports();
+        }
+    }
+
+    fn want_all_ports(&mut self) {
+        for port in self.config.ports.clone() {
+            self.want(self.map(port));
+        }
+    }
+
+    /// The request that makes or renews the mapping of `port`.
+    fn map(&self, port: Port) -> Request {
+        let external = self.leases.get(&port).map_or(port.number, |lease| lease.external);
+        Request::Map { port, external, lifetime: u32::try_from(self.config.lifetime.as_secs()).unwrap_or(u32::MAX) }
+    }
+
+    fn want(&mut self, request: Request) {
+        if !self.queue.contains(&request) && self.in_flight.as_ref().is_none_or(|sent| sent.request != request) {
+            self.queue.push_back(request);
+        }
+    }
+
+    fn send_next(&mut self, now: Instant) {
+        if self.in_flight.is_none()
+            && let Some(gateway) = self.gateway
+            && let Some(request) = self.queue.pop_front()
+        {
+            self.in_flight = Some(InFlight { request, sends: 1, resend: now + FIRST_WAIT });
+            self.commands.push_back(Command::Send { gateway, request });
+        }
+        if self.stopped && self.in_flight.is_none() && self.release.take().is_some() {
+            self.commands.push_back(Command::Released);
+        }
+    }
+
+    fn on_answer(&mut self, answer: Answer, now: Instant) {
+        let lost = self.epoch.note(answer.epoch, now);
+        let expected = self.in_flight.as_ref().map(|sent| sent.request);
+        match (answer.body, expected) {
+            (AnswerBody::ExternalAddress(address), _) => {
+                if expected == Some(Request::ExternalAddress) {
+                    self.in_flight = None;
+                }
+                self.on_external(address, now);
+            }
+            (AnswerBody::Mapped { port, external, lifetime }, Some(Request::Map { port: asked, lifetime: wanted, .. }))
+                if port == asked =>
+            {
+                self.on_mapped(port, external, lifetime, wanted, now);
+            }
+            (AnswerBody::Mapped { .. }, _) => {}
+        }
+        if lost && !self.stopped {
+            let kept = match answer.body {
+                AnswerBody::Mapped { port, .. } => Some(port),
+                AnswerBody::ExternalAddress(_) => None,
+            };
+            self.want(Request::ExternalAddress);
+            for port in self.config.ports.clone().into_iter().filter(|port| Some(*port) != kept) {
+                self.want(self.map(port));
+            }
+        }
+    }
+
+    fn on_external(&mut self, address: Ipv4Addr, now: Instant) {
+        let Some(gateway) = self.gateway else { return };
+        if self.stopped || is_public(gateway.local) {
+            return;
+        }
+        self.probe = Some(now + PROBE);
+        if !is_public(address) {
+            let router = gateway.address;
+            let cause = if address.is_unspecified() {
+                Cause::Refused { router, refusal: Refusal::NetworkFailure }
+            } else {
+                Cause::DoubleNat { router, external: address }
+            };
+            self.external = None;
+            self.leases.clear();
+            self.queue.clear();
+            self.blame_all(&cause);
+            self.retry_later(now);
+        } else if self.external.replace(address).is_some_and(|before| before != address) {
+            self.want_all_ports();
+        }
+    }
+
+    fn on_mapped(&mut self, port: Port, external: u16, lifetime: u32, wanted: u32, now: Instant) {
+        self.in_flight = None;
+        if wanted == 0 {
+            self.leases.remove(&port);
+        } else if let (Some(gateway), true) = (self.gateway, lifetime == 0 || external == 0) {
+            self.leases.remove(&port);
+            self.causes.insert(port, Cause::Refused { router: gateway.address, refusal: Refusal::Other });
+            self.retry_later(now);
+        } else {
+            let granted = Duration::from_secs(lifetime.into());
+            let renew = Some(now + (granted / 2).max(SHORTEST_RENEWAL));
+            self.leases.insert(port, Lease { external, granted, expires: now + granted, renew });
+            self.causes.remove(&port);
+            self.backoff = FIRST_BACKOFF;
+        }
+    }
+
+    /// The request on its way has failed. What was granted before stays until it ends.
+    fn give_up(&mut self, cause: Cause, now: Instant) {
+        let Some(sent) = self.in_flight.take() else { return };
+        if self.stopped {
+            return;
+        }
+        match (sent.request, &cause) {
+            (Request::Map { port, .. }, Cause::Refused { .. }) => {
+                self.leases.remove(&port);
+                self.causes.insert(port, cause);
+            }
+            _ => {
+                self.queue.clear();
+                self.blame_all(&cause);
+            }
+        }
+        self.retry_later(now);
+    }
+
+    fn blame_all(&mut self, cause: &Cause) {
+        self.causes = self.config.ports.iter().map(|port| (*port, cause.clone())).collect();
+    }
+
+    fn retry_later(&mut self, now: Instant) {
+        let end = self.leases.values().map(|lease| (lease.expires.saturating_duration_since(now) / 2).max(SHORTEST_RENEWAL)).min();
+        for lease in self.leases.values_mut() {
+            lease.renew = None;
+        }
+        self.retry = Some(now + end.map_or(self.backoff, |end| end.min(self.backoff)));
+        self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.release) {
+            self.queue.clear();
+            self.in_flight = None;
+        }
+        self.resend(now);
+        self.leases.retain(|_, lease| lease.expires > now);
+        if due(self.retry) {
+            self.start_round(now);
+        }
+        if due(self.probe) {
+            self.probe = Some(now + PROBE);
+            self.want(Request::ExternalAddress);
+        }
+        let due: Vec<Port> = self.leases.iter().filter(|(_, lease)| !self.stopped && due(lease.renew)).map(|(port, _)| *port).collect();
+        for port in due {
+            if let Some(lease) = self.leases.get_mut(&port) {
+                lease.renew = None;
+            }
+            self.want(self.map(port));
+        }
+    }
+
+    fn resend(&mut self, now: Instant) {
+        let (Some(gateway), Some(sent)) = (self.gateway, self.in_flight.as_mut()) else { return };
+        if sent.resend > now {
+            return;
+        }
+        if sent.sends >= SENDS {
+            return self.give_up(Cause::NoAnswer(gateway.address), now);
+        }
+        sent.resend = now + FIRST_WAIT * 2_u32.pow(sent.sends);
+        sent.sends += 1;
+        let (request, silent) = (sent.request, sent.sends > SENDS_BEFORE_REPORT);
+        self.commands.push_back(Command::Send { gateway, request });
+        if silent && !self.stopped {
+            self.blame_all(&Cause::NoAnswer(gateway.address));
+        }
+    }
+
+    fn on_stop(&mut self, now: Instant) {
+        self.queue = self.leases.keys().map(|port| release(*port)).collect();
+        self.in_flight = None;
+        self.retry = None;
+        self.probe = None;
+        self.stopped = true;
+        self.release = Some(now + RELEASE);
+    }
+
+    fn tell(&mut self) {
+        for port in &self.config.ports {
+            let mapping = self.mapping(*port);
+            if self.told.get(port) != Some(&mapping) {
+                self.told.insert(*port, mapping.clone());
+                self.commands.push_back(Command::Changed { port: *port, mapping });
+            }
+        }
+    }
+}
+
+fn release(port: Port) -> Request {
+    Request::Map { port, external: 0, lifetime: 0 }
+}
