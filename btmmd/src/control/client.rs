@@ -1,0 +1,189 @@
+//! The caller's side, blocking: a command makes one call and ends.
+
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Decoder;
+use zeroize::Zeroize;
+
+use super::error::{ControlError, ExitClass};
+use super::messages::{
+    AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched,
+};
+use super::wire::{self, Frames, WireError};
+
+/// Why a call had no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers on the socket.
+    #[error("btmmd is not running: systemctl start btmmd")]
+    NotRunning,
+    /// The socket's mode keeps the caller out.
+    #[error("{}: not permitted: be root or a member of group btmm", path.display())]
+    MayNotConnect {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket cannot be used.
+    #[error("{}: {cause}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// The system's word.
+        #[source]
+        cause: io::Error,
+    },
+    /// btmmd ended the connection or took too long.
+    #[error("btmmd did not answer: {0}")]
+    Broken(#[source] io::Error),
+    /// btmmd answered something else than varlink, or another version's replies.
+    #[error("btmmd's answer is not understood ({0}): is it of the same version as btmm?")]
+    Foreign(#[source] WireError),
+    /// btmmd refused or failed.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+}
+
+impl ClientError {
+    /// The exit code that tells a script what kind of failure this is.
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::NotRunning => ExitClass::NotRunning,
+            Self::MayNotConnect { .. } => ExitClass::NotPermitted,
+            Self::Socket { .. } | Self::Broken(_) | Self::Foreign(_) => ExitClass::Failed,
+            Self::Refused(error) => error.exit_class(),
+        }
+    }
+}
+
+/// A connection to btmmd.
+#[derive(Debug)]
+pub struct Client<S> {
+    stream: S,
+    frames: Frames,
+    buffer: BytesMut,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+impl<S: Read + Write> Client<S> {
+    /// Speaks over `stream`.
+    pub fn new(stream: S) -> Self {
+        Self { stream, frames: Frames::new(wire::MAX_REPLY), buffer: BytesMut::new() }
+    }
+
+    /// Everything there is to tell.
+    pub fn status(&mut self) -> Result<Status, ClientError> {
+        self.call("Status", &Nothing {})
+    }
+
+    /// The account's machines.
+    pub fn machines(&mut self) -> Result<Machines, ClientError> {
+        self.call("Machines", &Nothing {})
+    }
+
+    /// Probes a machine, once a second by default; replies come one by one.
+    pub fn ping(&mut self, ping: &wire::Ping) -> Result<Replies<'_, S, PingReply>, ClientError> {
+        self.send("Ping", ping, true)?;
+        Ok(Replies { client: self, ended: false, reply: PhantomData })
+    }
+
+    /// Switches on.
+    pub fn on(&mut self) -> Result<Switched, ClientError> {
+        self.call("On", &Nothing {})
+    }
+
+    /// Switches off.
+    pub fn off(&mut self) -> Result<Switched, ClientError> {
+        self.call("Off", &Nothing {})
+    }
+
+    /// Makes an account.
+    pub fn account_create(&mut self, wanted: &AccountCreate) -> Result<AccountStatus, ClientError> {
+        self.call("AccountCreate", wanted)
+    }
+
+    /// Makes an invitation.
+    pub fn invite(&mut self) -> Result<Invitation, ClientError> {
+        self.call("Invite", &Nothing {})
+    }
+
+    /// Joins an account.
+    pub fn join(&mut self, wanted: &Join) -> Result<AccountStatus, ClientError> {
+        self.call("Join", wanted)
+    }
+
+    /// Has the configuration read again.
+    pub fn reload(&mut self) -> Result<Reloaded, ClientError> {
+        self.call("Reload", &Nothing {})
+    }
+
+    /// Metrics as Prometheus text.
+    pub fn metrics(&mut self) -> Result<Metrics, ClientError> {
+        self.call("Metrics", &Nothing {})
+    }
+
+    fn call<P: Serialize, R: DeserializeOwned>(&mut self, method: &str, parameters: &P) -> Result<R, ClientError> {
+        self.send(method, parameters, false)?;
+        Ok(self.receive()?.0)
+    }
+
+    fn send<P: Serialize>(&mut self, method: &str, parameters: &P, more: bool) -> Result<(), ClientError> {
+        let mut bytes = wire::encode_call(method, parameters, more).map_err(|error| ClientError::Foreign(WireError::Envelope(error)))?;
+        let sent = self.stream.write_all(&bytes);
+        bytes.zeroize();
+        // When the server has turned us away its reason is there to be read.
+        match sent {
+            Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(ClientError::Broken(cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), ClientError> {
+        let frame = self.frame()?;
+        Ok(wire::decode_reply(&frame).map_err(ClientError::Foreign)??)
+    }
+
+    fn frame(&mut self) -> Result<BytesMut, ClientError> {
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(frame) = self.frames.decode(&mut self.buffer).map_err(ClientError::Foreign)? {
+                return Ok(frame);
+            }
+            let length = match self.stream.read(&mut chunk) {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(ClientError::Broken)?,
+            };
+            match chunk.get(..length) {
+                Some(read) if !read.is_empty() => self.buffer.extend_from_slice(read),
+                _ => return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+    }
+}
+
+/// The replies of one call with `more`, as they come.
+#[derive(Debug)]
+pub struct Replies<'a, S, R> {
+    client: &'a mut Client<S>,
+    ended: bool,
+    reply: PhantomData<R>,
+}
+
+impl<S: Read + Write, R: DeserializeOwned> Iterator for Replies<'_, S, R> {
+    type Item = Result<R, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let received = self.client.receive();
+        self.ended = !matches!(received, Ok((_, true)));
+        Some(received.map(|(reply, _)| reply))
+    }
+}
