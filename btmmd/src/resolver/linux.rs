@@ -1,1 +1,132 @@
 //! systemd-resolved over D-Bus.
+
+use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt;
+use zbus::{MatchRule, MessageStream};
+
+use super::resolved::{self, Call, Integration, Link};
+
+/// resolved answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+const BUS: &str = "org.freedesktop.DBus";
+const SERVICE: &str = "org.freedesktop.resolve1";
+const OBJECT: &str = "/org/freedesktop/resolve1";
+const MANAGER: &str = "org.freedesktop.resolve1.Manager";
+
+/// The system's resolver, if it is one that can be told about the stub. Never edits `/etc/resolv.conf`.
+pub struct SystemResolver {
+    bus: Option<Bus>,
+}
+
+struct Bus {
+    connection: zbus::Connection,
+    owners: MessageStream,
+}
+
+impl SystemResolver {
+    /// Connects to the system bus. Without one there is nothing to tell, now or later.
+    pub async fn connect() -> Self {
+        match Bus::connect().await {
+            Ok(bus) => Self { bus: Some(bus) },
+            Err(error) => {
+                tracing::info!(%error, "no system bus: the resolver has to be pointed at btmmd by hand");
+                Self { bus: None }
+            }
+        }
+    }
+
+    /// Has resolved send the account's names to the stub. To be called when `btmm0` is up, when the table changes, and after
+    /// [`SystemResolver::appeared`].
+    pub async fn apply(&self, link: &Link) -> Integration {
+        let Some(bus) = &self.bus else { return Integration::manual(link) };
+        match bus.run(link.index, resolved::apply(link)).await {
+            Ok(true) => Integration::Resolved,
+            Ok(false) => Integration::manual(link),
+            Err(error) => Integration::Refused(error.to_string()),
+        }
+    }
+
+    /// Has resolved forget the stub.
+    pub async fn revert(&self, index: u32) {
+        if let Some(bus) = &self.bus
+            && let Err(error) = bus.run(index, resolved::revert()).await
+        {
+            tracing::debug!(%error, "systemd-resolved keeps the settings of btmm0 until that goes away");
+        }
+    }
+
+    /// Ends when resolved has appeared on the bus, for the first time or anew: it has then forgotten us. Cancel safe.
+    pub async fn appeared(&mut self) {
+        while let Some(bus) = &mut self.bus {
+            match bus.owners.next().await {
+                // Name, old owner, new owner.
+                Some(Ok(change)) if change.body().deserialize::<(&str, &str, &str)>().is_ok_and(|(_, _, new)| !new.is_empty()) => return,
+                Some(_) => {}
+                None => self.bus = None,
+            }
+        }
+        pending().await
+    }
+}
+
+impl Bus {
+    async fn connect() -> zbus::Result<Self> {
+        let connection = zbus::connection::Builder::system().method_timeout(PATIENCE).build().await?;
+        let owner_changed = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender(BUS)
+            .interface(BUS)
+            .member("NameOwnerChanged")
+            .add_arg(SERVICE)
+            .build()?;
+        let owners = MessageStream::for_match_rule(owner_changed, &connection, None).await?;
+        Ok(Self { connection, owners })
+    }
+
+    /// `false`: resolved does not run, and is not started by asking.
+    async fn run(&self, index: u32, calls: Vec<Call>) -> zbus::Result<bool> {
+        let reply = self.connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", &SERVICE).await?;
+        if !reply.body().deserialize::<bool>()? {
+            return Ok(false);
+        }
+        let index = i32::try_from(index).map_err(|_| zbus::Error::Failure(format!("interface index {index}")))?;
+        for call in calls {
+            self.call(index, call).await?;
+        }
+        Ok(true)
+    }
+
+    async fn call(&self, index: i32, call: Call) -> zbus::Result<()> {
+        match call {
+            Call::Server(address) => self.method("SetLinkDNSEx", &(index, vec![server(address)])).await,
+            Call::RoutingDomains(zones) => {
+                let domains: Vec<(String, bool)> = zones.into_iter().map(|zone| (zone, true)).collect();
+                self.method("SetLinkDomains", &(index, domains)).await
+            }
+            Call::DefaultRoute(yes) => self.method("SetLinkDefaultRoute", &(index, yes)).await,
+            Call::Dnssec(mode) => self.method("SetLinkDNSSEC", &(index, mode)).await,
+            Call::DnsOverTls(mode) => self.method("SetLinkDNSOverTLS", &(index, mode)).await,
+            Call::Llmnr(mode) => self.method("SetLinkLLMNR", &(index, mode)).await,
+            Call::MulticastDns(mode) => self.method("SetLinkMulticastDNS", &(index, mode)).await,
+            Call::Revert => self.method("RevertLink", &(index,)).await,
+        }
+    }
+
+    async fn method<B>(&self, name: &str, body: &B) -> zbus::Result<()>
+    where
+        B: serde::Serialize + zbus::zvariant::DynamicType,
+    {
+        self.connection.call_method(Some(SERVICE), OBJECT, Some(MANAGER), name, body).await.map(drop)
+    }
+}
+
+/// `(iayqs)`: family, address, port, server name for TLS.
+fn server(address: SocketAddr) -> (i32, Vec<u8>, u16, &'static str) {
+    match address.ip() {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec(), address.port(), ""),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec(), address.port(), ""),
+    }
+}

@@ -80,6 +80,13 @@ pub enum Integration {
     Refused(String),
 }
 
+impl Integration {
+    /// Nobody can be told: the owner has to.
+    pub fn manual(link: &Link) -> Self {
+        Self::Manual { stub: link.stub, zone: link.zone.clone() }
+    }
+}
+
 impl fmt::Display for Integration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
