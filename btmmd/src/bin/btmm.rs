@@ -1,2 +1,5 @@
-//! btmmd
-fn main() {}
+//! The command `btmm`.
+
+fn main() -> std::process::ExitCode {
+    btmmd::cli::driver::main()
+}

@@ -1,1 +1,14 @@
 //! The `btmm` command.
+//!
+//! [`args`] says what can be typed, the other files turn replies into text and are pure, [`driver`] connects the two to the daemon, standard
+//! input and output.
+pub mod account;
+pub mod args;
+pub mod driver;
+pub mod firewall;
+pub mod generate;
+pub mod machines;
+pub mod ping;
+pub mod status;
+pub mod table;
+pub mod words;

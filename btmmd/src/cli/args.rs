@@ -1,0 +1,179 @@
+//! What can be typed.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::account::name::{MachineName, ZoneName};
+
+/// The exit codes, for `btmm help` and the manual pages.
+pub const EXIT_CODES: [(u8, &str); 6] = [
+    (0, "done"),
+    (1, "tried and failed"),
+    (2, "the command line or one of its values is wrong; nothing was tried"),
+    (3, "btmmd is not running"),
+    (4, "not permitted: be root, or for commands that only look, a member of group btmm"),
+    (5, "the other machine does not answer"),
+];
+
+/// Your own machines, reachable from anywhere.
+#[derive(Debug, Parser)]
+#[command(name = "btmm", version, about, long_about = "Your own machines, reachable from anywhere, over kernel IPsec.\n\nWithout a command: status.")]
+#[command(propagate_version = false, after_help = exit_codes_help(), max_term_width = 100)]
+pub struct Btmm {
+    /// Print JSON for programs; field names are stable
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do; status when absent
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show this machine's state, its findings and its tunnels
+    Status,
+    /// Switch btmm on, now and after every boot
+    On,
+    /// Switch btmm off: no tunnels, nothing published; inner addresses stay unreachable, never in clear
+    Off,
+    /// List the account's machines
+    Machines,
+    /// Probe a machine over its tunnel, making the tunnel first if need be
+    Ping(Ping),
+    /// Block or allow tunnel traffic in the kernel, with or without btmmd
+    #[command(subcommand)]
+    Firewall(Firewall),
+    /// Make or show the account
+    #[command(subcommand)]
+    Account(Account),
+    /// Make a code with which one more machine can join, once and within the hour
+    Invite,
+    /// Join an account with a code from "btmm invite"
+    Join(Join),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Show the versions of btmm and of the running btmmd
+    Version,
+    /// For packaging
+    #[command(subcommand, hide = true)]
+    Internal(Internal),
+}
+
+/// `btmm ping`
+#[derive(Debug, Args)]
+pub struct Ping {
+    /// The machine's name, such as imac or imac.alice.btmm.internal, or its inner address
+    #[arg(value_parser = target)]
+    pub machine: String,
+    /// Stop after this many probes
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    /// Seconds between probes
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Interval,
+}
+
+/// Milliseconds between probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub u32);
+
+/// `btmm firewall`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Firewall {
+    /// Drop all tunnel traffic from the next packet on, over reboots too, until allowed again
+    Block,
+    /// Let tunnel traffic pass again
+    Allow,
+    /// Show the switch and what was counted
+    Status,
+}
+
+/// `btmm account`
+#[derive(Debug, Subcommand)]
+pub enum Account {
+    /// Make an account; this machine becomes its home base
+    Create(Create),
+    /// Show this machine's account
+    Show,
+}
+
+/// `btmm account create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The account's name, such as alice
+    #[arg(value_parser = account_name)]
+    pub name: String,
+    /// The account's DNS zone [default: NAME.btmm.internal]
+    #[arg(long)]
+    pub zone: Option<ZoneName>,
+    /// This machine's name [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<MachineName>,
+    /// Serve the account from this machine, which the others must be able to reach on TCP 4500
+    #[arg(long, required = true)]
+    pub serve: bool,
+}
+
+/// `btmm join`
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The code; "-" reads it from standard input, and without one you are asked for it
+    pub code: Option<String>,
+    /// This machine's name [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<MachineName>,
+}
+
+/// `btmm internal`
+#[derive(Debug, Subcommand)]
+pub enum Internal {
+    /// Write the manual pages
+    Man {
+        /// Where to
+        dir: PathBuf,
+    },
+    /// Write completion scripts for bash, fish and zsh
+    Completions {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+fn exit_codes_help() -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
+    format!("Exit codes:\n{}", codes.join("\n"))
+}
+
+fn account_name(text: &str) -> Result<String, String> {
+    let name = text.parse::<MachineName>();
+    name.map(String::from).map_err(|_| format!("{text:?} is not an account name: use a-z, 0-9 and inner hyphens, at most 63 characters"))
+}
+
+fn target(text: &str) -> Result<String, String> {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let named = text.strip_suffix('.').unwrap_or(text);
+    match (named.parse::<MachineName>(), named.parse::<ZoneName>()) {
+        (Ok(label), _) => Ok(label.to_string()),
+        (_, Ok(full)) => Ok(full.to_string()),
+        (Err(error), Err(_)) => Err(error.to_string()),
+    }
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    let seconds: f64 = text.parse().map_err(|_| "use a number of seconds".to_owned())?;
+    if (0.2..=60.0).contains(&seconds) {
+        // Within the bounds just checked the product fits.
+        Ok(Interval((seconds * 1000.0).round() as u32))
+    } else {
+        Err("use 0.2 to 60 seconds".to_owned())
+    }
+}
