@@ -18,8 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use super::command::{Command, Config, Input};
 use super::epoch::Epoch;
-use super::{Answer, AnswerBody, Cause, Gateway, LIFETIME, Mapping, Method, Port, Refusal, Request, is_public};
+use super::{Answer, AnswerBody, Cause, Gateway, Mapping, Method, Port, Refusal, Request, is_public};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Sends before a request is given up (RFC 6886 §3.1).
@@ -33,82 +34,6 @@ const SHORTEST_RENEWAL: Duration = Duration::from_secs(2);
 const PROBE: Duration = Duration::from_secs(300);
 /// How long [`Input::Stop`] waits for the router to confirm.
 const RELEASE: Duration = Duration::from_secs(1);
-
-/// What to keep mapped.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The ports peers should reach.
-    pub ports: Vec<Port>,
-    /// Asked of the router, in whole seconds.
-    pub lifetime: Duration,
-}
-
-impl Config {
-    /// These ports, for the recommended two hours.
-    pub fn new(ports: Vec<Port>) -> Self {
-        Self { ports, lifetime: LIFETIME }
-    }
-}
-
-/// What happens to the mapper.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The default route, now. Saying the same again changes nothing.
-    Gateway(Option<Gateway>),
-    /// The link was cut or resumed: the router may be another one with the same address.
-    Refresh,
-    /// The router answered or announced.
-    Answer {
-        /// The router.
-        router: Ipv4Addr,
-        /// Its words.
-        answer: Answer,
-    },
-    /// The router said no to the request on its way.
-    Refused {
-        /// The router.
-        router: Ipv4Addr,
-        /// Its reason.
-        refusal: Refusal,
-    },
-    /// The router's port is closed (ICMP).
-    Unreachable {
-        /// The router.
-        router: Ipv4Addr,
-    },
-    /// The request could not be sent.
-    CannotAsk {
-        /// The router.
-        router: Ipv4Addr,
-        /// The system's reason.
-        reason: String,
-    },
-    /// [`Mapper::poll_timeout`] has come.
-    Timeout,
-    /// Give every mapping back; [`Command::Released`] follows within a second. Final: a new mapper is made to start again.
-    Stop,
-}
-
-/// What the mapper wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Send one datagram.
-    Send {
-        /// Where.
-        gateway: Gateway,
-        /// What.
-        request: Request,
-    },
-    /// Tell the engine: publish, withdraw, show.
-    Changed {
-        /// The port concerned.
-        port: Port,
-        /// Its new state.
-        mapping: Mapping,
-    },
-    /// Everything was given back or the router does not answer; the daemon may exit.
-    Released,
-}
 
 #[derive(Debug)]
 struct Lease {
@@ -388,6 +313,7 @@ impl Mapper {
         for lease in self.leases.values_mut() {
             lease.renew = None;
         }
+        self.probe = None;
         self.retry = Some(now + end.map_or(self.backoff, |end| end.min(self.backoff)));
         self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
     }

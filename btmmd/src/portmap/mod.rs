@@ -9,16 +9,20 @@
 //! The first form speaks NAT-PMP (RFC 6886). PCP and UPnP will be further [`Method`]s: the [`Mapper`] asks in the nouns of this file, and only
 //! [`driver`] knows how a request looks on the wire.
 mod address;
+mod command;
 pub mod driver;
 mod epoch;
 mod mapping;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 pub use address::is_public;
-pub use mapping::{Command, Config, Input, Mapper};
+pub use command::{Command, Config, Input};
+pub use mapping::Mapper;
 
 /// The lifetime asked of the router (RFC 6886 §3.3).
 pub const LIFETIME: Duration = Duration::from_secs(7200);

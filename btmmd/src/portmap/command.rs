@@ -1,0 +1,82 @@
+//! What goes into the [`Mapper`](super::Mapper) and what comes out.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{Answer, Gateway, LIFETIME, Mapping, Port, Refusal, Request};
+
+/// What to keep mapped.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The ports peers should reach.
+    pub ports: Vec<Port>,
+    /// Asked of the router, in whole seconds.
+    pub lifetime: Duration,
+}
+
+impl Config {
+    /// These ports, for the recommended two hours.
+    pub fn new(ports: Vec<Port>) -> Self {
+        Self { ports, lifetime: LIFETIME }
+    }
+}
+
+/// What happens to the mapper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The default route, now. Saying the same again changes nothing.
+    Gateway(Option<Gateway>),
+    /// The link was cut or resumed: the router may be another one with the same address.
+    Refresh,
+    /// The router answered or announced.
+    Answer {
+        /// The router.
+        router: Ipv4Addr,
+        /// Its words.
+        answer: Answer,
+    },
+    /// The router said no to the request on its way.
+    Refused {
+        /// The router.
+        router: Ipv4Addr,
+        /// Its reason.
+        refusal: Refusal,
+    },
+    /// The router's port is closed (ICMP).
+    Unreachable {
+        /// The router.
+        router: Ipv4Addr,
+    },
+    /// The request could not be sent.
+    CannotAsk {
+        /// The router.
+        router: Ipv4Addr,
+        /// The system's reason.
+        reason: String,
+    },
+    /// [`Mapper::poll_timeout`](super::Mapper::poll_timeout) has come.
+    Timeout,
+    /// Give every mapping back; [`Command::Released`] follows within a second. Final: a new mapper is made to start again.
+    Stop,
+}
+
+/// What the mapper wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Send one datagram.
+    Send {
+        /// Where.
+        gateway: Gateway,
+        /// What.
+        request: Request,
+    },
+    /// Tell the engine: publish, withdraw, show.
+    Changed {
+        /// The port concerned.
+        port: Port,
+        /// Its new state.
+        mapping: Mapping,
+    },
+    /// Everything was given back or the router does not answer; the daemon may exit.
+    Released,
+}
