@@ -182,3 +182,22 @@ pub(super) fn soa(zone: Name, ttl: u32, server: Name) -> Record {
     let mailbox = Name::from_ascii("hostmaster").and_then(|name| name.append_domain(&zone)).unwrap_or_else(|_| zone.clone());
     Record::from_rdata(zone, ttl, RData::SOA(SOA::new(server, mailbox, 1, 3600, 600, 86400, ttl)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_udp_is_cut_and_says_so_and_tcp_gets_all() {
+        let name = Name::from_ascii("a.b.").unwrap();
+        let mut query = Message::query();
+        query.add_query(Query::query(name.clone(), RecordType::AAAA));
+        let Incoming::Question(question) = parse(&query.to_vec().unwrap()) else { panic!("not a question") };
+        let content = || Content { answers: vec![aaaa(&name, 1, Ipv6Addr::LOCALHOST); 40], ..Content::default() };
+        let udp = question.answer(content(), true);
+        let cut = Message::from_vec(&udp).unwrap();
+        assert!(udp.len() <= 512 && cut.metadata.truncation && cut.answers.is_empty() && cut.queries == query.queries);
+        let whole = Message::from_vec(&question.answer(content(), false)).unwrap();
+        assert!(!whole.metadata.truncation && whole.answers.len() == 40);
+    }
+}
