@@ -20,8 +20,10 @@ fn an_absent_or_empty_file_gives_the_defaults() {
 fn the_example_holds_every_key_at_its_default() {
     let example = Config::example();
     assert_eq!(parsed(&example), Config::default(), "as shipped, everything is commented out");
-    let uncommented: String =
-        example.lines().map(|line| if line.starts_with('#') && !line.starts_with("# ") { &line[1..] } else { line }.to_owned() + "\n").collect();
+    let uncommented: String = example
+        .lines()
+        .map(|line| if line.starts_with('#') && !line.starts_with("# ") { &line[1..] } else { line }.to_owned() + "\n")
+        .collect();
     assert_eq!(parsed(&uncommented), Config::default(), "{uncommented}");
     let table = uncommented.parse::<toml::Table>().unwrap();
     assert_eq!(table, toml::Table::try_from(Config::default()).unwrap(), "no key is missing from the example");
@@ -51,8 +53,14 @@ fn a_wrong_value_is_told_with_key_place_and_what_is_allowed() {
         ("port = 0", "1:8: port: 0 is not allowed: use 1 to 65535"),
         ("port = 65536", "1:8: port: 65536 is not allowed: use 1 to 65535"),
         ("\n\n  idle_timeout = 5", "3:18: idle_timeout: 5 is not allowed: use 10 to 86400"),
-        ("interface = \"a b\"", "1:13: interface: \"a b\" is not an interface name: use 1 to 15 printable characters, no space, slash or colon"),
-        ("[resolver]\nstub = \"8.8.8.8\"", "2:8: stub: \"8.8.8.8\" is not allowed: use a loopback address, 127.0.0.0/8 or ::1, without a port"),
+        (
+            "interface = \"a b\"",
+            "1:13: interface: \"a b\" is not an interface name: use 1 to 15 printable characters, no space, slash or colon",
+        ),
+        (
+            "[resolver]\nstub = \"8.8.8.8\"",
+            "2:8: stub: \"8.8.8.8\" is not allowed: use a loopback address, 127.0.0.0/8 or ::1, without a port",
+        ),
         ("uplinks = \"eth0\"", "1:11: uplinks: invalid value: string \"eth0\", expected \"auto\" or a list of interface names"),
         ("uplinks = []", "1:11: uplinks: invalid length 0, expected \"auto\" or a list of interface names"),
         ("log_level = \"loud\"", "1:13: log_level: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`"),
@@ -73,11 +81,11 @@ fn broken_toml_is_told_with_its_place_in_one_line() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
+    assert_eq!(refused("[ike]\nike_lifetime = 60"), "/etc/btmm/btmmd.toml: ike.child_lifetime = 3600 is longer than ike.ike_lifetime = 60");
     assert_eq!(
-        refused("[ike]\nike_lifetime = 60"),
-        "/etc/btmm/btmmd.toml: ike.child_lifetime = 3600 is longer than ike.ike_lifetime = 60"
+        refused("uplinks = [\"eth0\", \"btmm0\"]"),
+        "/etc/btmm/btmmd.toml: uplinks lists \"btmm0\", which is the tunnel's own interface"
     );
-    assert_eq!(refused("uplinks = [\"eth0\", \"btmm0\"]"), "/etc/btmm/btmmd.toml: uplinks lists \"btmm0\", which is the tunnel's own interface");
 }
 
 #[test]

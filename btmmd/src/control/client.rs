@@ -11,9 +11,7 @@ use tokio_util::codec::Decoder;
 use zeroize::Zeroize;
 
 use super::error::{ControlError, ExitClass};
-use super::messages::{
-    AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched,
-};
+use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched};
 use super::wire::{self, Frames, WireError};
 
 /// Why a call had no reply.

@@ -110,7 +110,9 @@ impl ControlError {
             Self::NotPermitted { .. } => ExitClass::NotPermitted,
             Self::BadArgument { .. } | Self::NoSuchMachine { .. } => ExitClass::Usage,
             Self::Unreachable { .. } => ExitClass::Unreachable,
-            Self::NoAccount {} | Self::AccountExists { .. } | Self::NotBase { .. } | Self::SwitchedOff {} | Self::Failed { .. } => ExitClass::Failed,
+            Self::NoAccount {} | Self::AccountExists { .. } | Self::NotBase { .. } | Self::SwitchedOff {} | Self::Failed { .. } => {
+                ExitClass::Failed
+            }
         }
     }
 

@@ -108,7 +108,12 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
     }
 
     /// Asks the event loop once and passes its answer on.
-    async fn ask<T: Serialize>(&mut self, oneway: bool, deadline: Duration, call: impl FnOnce(Answer<T>) -> Call) -> Result<(), SessionEnd> {
+    async fn ask<T: Serialize>(
+        &mut self,
+        oneway: bool,
+        deadline: Duration,
+        call: impl FnOnce(Answer<T>) -> Call,
+    ) -> Result<(), SessionEnd> {
         match self.answer(deadline, call).await? {
             Ok(value) => self.reply(oneway, &value, false).await,
             Err(error) => self.error(oneway, &error).await,
@@ -217,11 +222,7 @@ fn refuse_ping(count: Option<u32>, interval_ms: u32) -> Option<ControlError> {
 }
 
 fn not_permitted(method: &Method, caller: Caller) -> ControlError {
-    ControlError::NotPermitted {
-        method: method.name().to_owned(),
-        uid: caller.uid,
-        message: "be root, for example with sudo".to_owned(),
-    }
+    ControlError::NotPermitted { method: method.name().to_owned(), uid: caller.uid, message: "be root, for example with sudo".to_owned() }
 }
 
 fn info() -> wire::Info {

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use tokio_util::bytes::{Buf, BytesMut};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 
 use super::error::ControlError;
@@ -341,4 +341,3 @@ fn unknown_error(name: &str, frame: &[u8]) -> ControlError {
     let message = told.message.or(told.method).unwrap_or_else(|| "this btmm does not know the error".to_owned());
     ControlError::Failed { object: name.to_owned(), message }
 }
-

@@ -18,7 +18,9 @@ pub struct Datagram {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Someone else has it.
-    #[error("UDP port {port} ({family}) is taken: another IPsec daemon such as strongSwan or Libreswan may hold it; stop it, or set `port` in btmmd.toml")]
+    #[error(
+        "UDP port {port} ({family}) is taken: another IPsec daemon such as strongSwan or Libreswan may hold it; stop it, or set `port` in btmmd.toml"
+    )]
     Taken {
         /// The port.
         port: u16,
