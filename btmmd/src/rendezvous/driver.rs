@@ -1,157 +1,89 @@
-//! Sockets, files and timers of the rendezvous. SKELETON: signatures are meant to stay, bodies follow.
+//! Sockets, files and timers of the rendezvous: the base's [`SharedServer`], the members' [`DotClient`], and [`Rendezvous`], the one
+//! handle the run loop holds.
+//!
+//! hickory-net's client is not used: it signs updates and transfers but never plain queries (`should_sign_message`), and this zone
+//! answers nothing unsigned. What is left of a DNS-over-TLS client is two octets of length before each message.
+mod base;
+mod dot;
+mod task;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::records::Advertisement;
-use super::tsig::TsigSecret;
-use crate::account::name::{MachineName, ZoneName};
+use super::Now;
+use super::client::ClientError;
+use super::outline::Malformed;
+use super::snapshot::SnapshotError;
+use crate::clock;
 
-/// Why the rendezvous failed. Carries the object.
+pub use base::{SharedServer, set_aside};
+pub use dot::{Base, DotClient};
+pub use task::{Event, Rendezvous, Settings};
+
+/// Why the rendezvous failed. Carries the object; its text is what a person is told.
 #[derive(Debug, thiserror::Error)]
 pub enum RendezvousError {
     /// The zone's file on disk is not one of ours or is damaged. It is left as it is.
-    #[error("{path}: {why}")]
+    #[error("{path}: {why}", path = path.display())]
     State {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        why: SnapshotError,
     },
+    /// The zone's file cannot be read or written.
+    #[error("{path}: {why}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// From the system.
+        why: std::io::Error,
+    },
+    /// None of the base's addresses answers; each with its own reason.
+    #[error("the base cannot be reached: {0}")]
+    Connect(String),
+    /// The connection ended before the answer came.
+    #[error("the base closed the connection")]
+    Closed,
+    /// No answer in time.
+    #[error("the base did not answer within {0} s")]
+    Timeout(u64),
+    /// An answer, but not one to go on with.
+    #[error(transparent)]
+    Answer(#[from] ClientError),
+    /// A name that does not fit into DNS.
+    #[error(transparent)]
+    Name(#[from] Malformed),
+    /// Our own advertisement does not fit into DNS.
+    #[error(transparent)]
+    Records(#[from] super::records::RecordsError),
 }
 
-/// The base's server, shared by every connection and by the base's own machine.
-#[derive(Clone)]
-pub struct SharedServer(Arc<()>);
-
-impl SharedServer {
-    /// Opens the zone kept in `state_file`, or begins an empty one when there is no such file. `base` is the machine that serves.
-    pub fn open(_zone: &ZoneName, _base: &MachineName, _state_file: PathBuf) -> Result<Self, RendezvousError> {
-        todo!("skeleton")
-    }
-
-    /// Lets `machine` in with `secret`, or replaces its secret. At run time.
-    pub fn set_key(&self, _machine: &MachineName, _secret: TsigSecret) {
-        todo!("skeleton")
-    }
-
-    /// Shuts `machine` out and takes its records away.
-    pub fn remove_key(&self, _machine: &MachineName) {
-        todo!("skeleton")
-    }
-
-    /// Serves one connection after its TLS handshake (ALPN `dot`) until it ends or idles.
-    pub async fn serve_dot(&self, _stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
-        todo!("skeleton")
-    }
-
-    /// Expires leases and writes the file; to be spawned once, ends when dropped.
-    pub async fn run(self) {
-        todo!("skeleton")
-    }
+/// Both clocks, now.
+fn now() -> Now {
+    let wall = clock::wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now { monotonic: clock::monotonic(), wall }
 }
 
-/// How to reach the base.
-pub enum Base {
-    /// Over TLS.
-    Tls {
-        /// `address:port` or `host:port`, tried in order.
-        addresses: Vec<String>,
-        /// The name in the base's certificate.
-        server_name: ServerName<'static>,
-        /// Roots and versions; ALPN `dot` is set here.
-        tls: Arc<ClientConfig>,
-    },
-    /// This machine is the base.
-    Local(SharedServer),
+/// DNS over a stream (RFC 1035 §4.2.2): each message after its length.
+fn framed<S: AsyncRead + AsyncWrite>(stream: S) -> Framed<S, LengthDelimitedCodec> {
+    LengthDelimitedCodec::builder().length_field_type::<u16>().max_frame_length(usize::from(u16::MAX)).new_framed(stream)
 }
 
-/// What the rendezvous needs to know.
-pub struct Settings {
-    /// The account's zone.
-    pub zone: ZoneName,
-    /// This machine.
-    pub machine: MachineName,
-    /// Its secret.
-    pub secret: TsigSecret,
-    /// Lease to ask for (7200 s).
-    pub lease: Duration,
-    /// Between two looks at the zone (30 s).
-    pub poll: Duration,
-    /// The first registration after boot waits a random part of this (3 s; 0 in tests and after a restart).
-    pub first_delay: Duration,
-    /// Tests on one machine only: loopback candidates count.
-    pub allow_loopback: bool,
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut Framed<S, LengthDelimitedCodec>) -> Option<Vec<u8>> {
+    stream.next().await?.ok().map(|message| message.to_vec())
 }
 
-/// What happened, for the run loop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A machine's advertisement is new or has changed, or is gone (`None`: it said goodbye or its lease ended).
-    Peer {
-        /// Which machine.
-        machine: MachineName,
-        /// What it says now.
-        advertisement: Option<Advertisement>,
-    },
-    /// Our own records are in the zone.
-    Published {
-        /// For how long, unless refreshed (they will be).
-        lease: Duration,
-    },
-    /// Our own records could not be put into the zone.
-    PublishFailed {
-        /// In words.
-        cause: String,
-        /// When it will be tried again.
-        retry_in: Duration,
-    },
-    /// The zone could not be read; what is known of peers is kept.
-    Unreachable {
-        /// In words.
-        cause: String,
-    },
-    /// The zone can be read (again).
-    Reachable,
-}
-
-/// The one handle the run loop needs: publishes this machine, keeps every peer's advertisement fresh.
-pub struct Rendezvous {}
-
-impl Rendezvous {
-    /// Starts the task. Events come in order.
-    pub fn spawn(_settings: Settings, _base: Base) -> (Self, mpsc::UnboundedReceiver<Event>) {
-        todo!("skeleton")
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut Framed<S, LengthDelimitedCodec>,
+    messages: Vec<Vec<u8>>,
+) -> std::io::Result<()> {
+    for message in messages {
+        stream.feed(Bytes::from(message)).await?;
     }
-
-    /// Publishes this, instead of what was published before (merged over 1 s).
-    pub fn advertise(&self, _advertisement: Advertisement) {
-        todo!("skeleton")
-    }
-
-    /// Something happened (woken, network changed, a peer did not answer): refresh our records if needed and look at the zone now.
-    pub fn look_now(&self, _why: &'static str) {
-        todo!("skeleton")
-    }
-
-    /// What `machine` last said, while its lease lasts.
-    pub fn lookup(&self, _machine: &MachineName) -> Option<Advertisement> {
-        todo!("skeleton")
-    }
-
-    /// Every peer heard of, this machine included if published.
-    pub fn peers(&self) -> Vec<Advertisement> {
-        todo!("skeleton")
-    }
-
-    /// Takes our records out of the zone (at most 2 s) and ends the task.
-    pub async fn stop(self) {
-        todo!("skeleton")
-    }
+    SinkExt::<Bytes>::flush(stream).await
 }

@@ -16,6 +16,27 @@
 //! - [`directory`]: when to poll, what every peer's advertisement is, what changed.
 //!
 //! With sockets: [`driver`] (`SharedServer`, `DotClient`, and `Rendezvous`, the one handle the run loop needs).
+pub mod client;
+pub mod directory;
 pub mod driver;
+pub mod lease;
+pub mod outline;
+pub mod policy;
+pub mod publisher;
 pub mod records;
+pub mod server;
+pub mod snapshot;
 pub mod tsig;
+pub mod update;
+pub mod zone;
+
+use std::time::Instant;
+
+/// Both clocks at one moment: leases run on the first, signatures carry the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// For timers.
+    pub monotonic: Instant,
+    /// Seconds since 1970.
+    pub wall: u64,
+}
