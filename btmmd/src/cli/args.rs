@@ -20,7 +20,12 @@ pub const EXIT_CODES: [(u8, &str); 6] = [
 
 /// Your own machines, reachable from anywhere.
 #[derive(Debug, Parser)]
-#[command(name = "btmm", version, about, long_about = "Your own machines, reachable from anywhere, over kernel IPsec.\n\nWithout a command: status.")]
+#[command(
+    name = "btmm",
+    version,
+    about,
+    long_about = "Your own machines, reachable from anywhere, over kernel IPsec.\n\nWithout a command: status."
+)]
 #[command(propagate_version = false, after_help = exit_codes_help(), max_term_width = 100)]
 pub struct Btmm {
     /// Print JSON for programs; field names are stable

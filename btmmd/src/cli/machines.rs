@@ -7,7 +7,11 @@ use crate::control::messages::{MachineStatus, Machines, Tunnel};
 /// The list for people.
 pub fn render(reply: &Machines, now: i64, paint: Paint) -> String {
     if reply.machines.is_empty() {
-        return format!("{} is the only machine in {}: make a code for another with \"btmm invite\" on the home base\n", reply.this, reply.zone);
+        return format!(
+            "{} is the only machine in {}: make a code for another with \"btmm invite\" on the home base\n",
+            words::printable(&reply.this),
+            words::printable(&reply.zone)
+        );
     }
     table(&reply.machines, now, paint)
 }

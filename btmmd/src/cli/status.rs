@@ -1,9 +1,11 @@
 //! `btmm status`.
 
+use super::machines;
 use super::table::{Paint, Tone, pairs};
 use super::words::{self, printable, relative};
-use super::machines;
-use crate::control::messages::{AccountStatus, Finding, Firewall, PortMapping, RendezvousStatus, ResolverStatus, Severity, Status, Tunnel, Uplink};
+use crate::control::messages::{
+    AccountStatus, Finding, Firewall, PortMapping, RendezvousStatus, ResolverStatus, Severity, Status, Tunnel, Uplink,
+};
 
 /// The whole page for people.
 pub fn render(status: &Status, now: i64, paint: Paint) -> String {
@@ -24,8 +26,10 @@ pub fn render(status: &Status, now: i64, paint: Paint) -> String {
 fn headline(status: &Status, paint: Paint) -> String {
     let switch = if status.on { paint.tone(Tone::Good, "on") } else { paint.tone(Tone::Doubtful, "off") };
     match &status.account {
-        Some(account) => format!("{}.{} is {switch}\n", account.machine, account.zone),
-        None => format!("btmm is {switch}, and this machine is in no account: \"btmm join CODE\", or \"btmm account create NAME --serve\"\n"),
+        Some(account) => format!("{}.{} is {switch}\n", printable(&account.machine), printable(&account.zone)),
+        None => {
+            format!("btmm is {switch}, and this machine is in no account: \"btmm join CODE\", or \"btmm account create NAME --serve\"\n")
+        }
     }
 }
 
@@ -48,7 +52,7 @@ fn facts(status: &Status, now: i64, paint: Paint) -> Vec<(&'static str, String)>
 pub fn account_facts(account: &AccountStatus, now: i64) -> Vec<(&'static str, String)> {
     let role = if account.base { ", this machine is its home base" } else { "" };
     vec![
-        ("account", format!("{}{role}", account.account)),
+        ("account", format!("{}{role}", printable(&account.account))),
         ("address", account.inner.to_string()),
         ("certificate", format!("ends {}", relative(account.certificate_expires, now))),
     ]
@@ -116,7 +120,7 @@ fn last_causes(status: &Status) -> String {
         Tunnel::Down { cause } => cause.clone(),
         _ => None,
     };
-    let told = status.peers.iter().filter_map(|peer| Some(format!("{}: {}\n", peer.name, printable(&cause(&peer.tunnel)?))));
+    let told = status.peers.iter().filter_map(|peer| Some(format!("{}: {}\n", printable(&peer.name), printable(&cause(&peer.tunnel)?))));
     told.collect()
 }
 
@@ -143,7 +147,7 @@ pub fn switched(on: bool, changed: bool) -> String {
 
 /// The certificate's end and the like for one account.
 pub fn account(account: &AccountStatus, now: i64) -> String {
-    let mut facts = vec![("machine", format!("{}.{}", account.machine, account.zone))];
+    let mut facts = vec![("machine", format!("{}.{}", printable(&account.machine), printable(&account.zone)))];
     facts.extend(account_facts(account, now));
     pairs(&facts)
 }
@@ -152,3 +156,7 @@ pub fn account(account: &AccountStatus, now: i64) -> String {
 pub fn versions(btmmd: Option<&str>) -> String {
     format!("btmm {}\nbtmmd {}\n", env!("CARGO_PKG_VERSION"), btmmd.map_or_else(|| "is not running".to_owned(), words::printable))
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -181,3 +181,7 @@ pub fn connect(runtime_dir: &Path) -> Result<Client<BlockingStream>, ClientError
     stream.set_read_timeout(Some(PATIENCE)).map_err(|cause| ClientError::Socket { path: path.clone(), cause })?;
     Ok(Client::new(stream))
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -13,3 +13,6 @@ pub mod messages;
 pub mod request;
 pub mod server;
 pub mod wire;
+
+#[cfg(test)]
+mod description_tests;

@@ -234,3 +234,7 @@ fn info() -> wire::Info {
         interfaces: vec![wire::SERVICE.to_owned(), INTERFACE.to_owned()],
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -341,3 +341,7 @@ fn unknown_error(name: &str, frame: &[u8]) -> ControlError {
     let message = told.message.or(told.method).unwrap_or_else(|| "this btmm does not know the error".to_owned());
     ControlError::Failed { object: name.to_owned(), message }
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
