@@ -28,7 +28,12 @@ pub enum Input {
     Gateway(Option<Gateway>),
     /// The link was cut or resumed: the router may be another one with the same address.
     Refresh,
-    /// The router answered or announced.
+    /// The router announced a restart or a new address, perhaps. It is asked which.
+    Announced {
+        /// The router.
+        router: Ipv4Addr,
+    },
+    /// The router answered.
     Answer {
         /// The router.
         router: Ipv4Addr,

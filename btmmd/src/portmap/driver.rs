@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,11 @@ use tokio::sync::Notify;
 
 use super::{Answer, AnswerBody, Gateway, Input, Port, Refusal, Request, Transport};
 
-/// Where routers announce a restart or a new address (RFC 6886 §3.2.1).
+/// Where routers announce.
 const ANNOUNCEMENTS: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 1), 5350);
+
+/// Between errors of a socket.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sockets towards the present router.
 #[derive(Default)]
@@ -72,7 +76,7 @@ struct Channel {
     listener: NatpmpAsync<Requests>,
     requests: Requests,
     /// Absent when another program has the port for itself: a restart is then seen by the mapper's probes.
-    announcements: Option<NatpmpAsync<Announcements>>,
+    announcements: Option<UdpSocket>,
 }
 
 impl Channel {
@@ -80,13 +84,8 @@ impl Channel {
         let socket = UdpSocket::bind((gateway.local, 0)).await?;
         socket.connect((gateway.address, NATPMP_PORT)).await?;
         let requests = Requests(Arc::new(RequestSocket { socket, closed: Notify::new(), error: std::sync::Mutex::new(None) }));
-        let announcements = match Announcements::open(gateway) {
-            Ok(announcements) => Some(new_natpmp_async_with(announcements, gateway.address)),
-            Err(error) => {
-                tracing::debug!(%error, "the router's announcements cannot be heard");
-                None
-            }
-        };
+        let announcements =
+            announcements(gateway).inspect_err(|error| tracing::debug!(%error, "the router's announcements cannot be heard")).ok();
         Ok(Self {
             gateway,
             speaker: new_natpmp_async_with(requests.clone(), gateway.address),
@@ -112,19 +111,9 @@ impl Channel {
     async fn next(&self) -> Input {
         let router = self.gateway.address;
         loop {
-            let announcement = async {
-                match &self.announcements {
-                    Some(announcements) => announcements.read_response_or_retry().await,
-                    None => pending().await,
-                }
-            };
             let response = tokio::select! {
                 response = self.listener.read_response_or_retry() => response,
-                response = announcement => match response {
-                    // An announcement is never a refusal of the request on its way.
-                    Ok(response @ Response::Gateway(_)) => Ok(response),
-                    _ => continue,
-                },
+                () = self.announced() => return Input::Announced { router },
                 () = self.requests.0.closed.notified() => return Input::Unreachable { router },
             };
             match response {
@@ -134,8 +123,21 @@ impl Channel {
                         return Input::Refused { router, refusal };
                     }
                     // Errors of the socket that say nothing of the router; they may come at any rate.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// Ends when the router has announced anything at all: what it means, the mapper finds out by asking.
+    async fn announced(&self) {
+        let Some(socket) = &self.announcements else { return pending().await };
+        let mut bytes = [0; 64];
+        loop {
+            match socket.recv_from(&mut bytes).await {
+                Ok((_, from)) if from.ip() == IpAddr::V4(self.gateway.address) => return,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
     }
@@ -249,56 +251,16 @@ impl AsyncUdpSocket for Requests {
     }
 }
 
-/// The multicast socket; hears `router` only.
-struct Announcements {
-    socket: UdpSocket,
-    router: Ipv4Addr,
-}
-
-impl Announcements {
-    fn open(gateway: Gateway) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
-        // Other clients on this machine listen there too.
-        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-        setsockopt(&fd, sockopt::ReusePort, &true)?;
-        let [a, b, c, d] = ANNOUNCEMENTS.0.octets();
-        socket::bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::new(a, b, c, d, ANNOUNCEMENTS.1))?;
-        let socket = UdpSocket::from_std(std::net::UdpSocket::from(fd))?;
-        socket.join_multicast_v4(ANNOUNCEMENTS.0, gateway.local)?;
-        Ok(Self { socket, router: gateway.address })
-    }
-}
-
-impl AsyncUdpSocket for Announcements {
-    fn connect<'a, 'b, 'c>(&'a self, address: &'b str) -> Boxed<'c, ()>
-    where
-        'a: 'c,
-        'b: 'c,
-    {
-        Box::pin(self.socket.connect(address))
-    }
-
-    fn send<'a, 'b, 'c>(&'a self, bytes: &'b [u8]) -> Boxed<'c, usize>
-    where
-        'a: 'c,
-        'b: 'c,
-    {
-        Box::pin(self.socket.send(bytes))
-    }
-
-    fn recv<'a, 'b, 'c>(&'a self, bytes: &'b mut [u8]) -> Boxed<'c, usize>
-    where
-        'a: 'c,
-        'b: 'c,
-    {
-        Box::pin(async {
-            loop {
-                let (length, from): (usize, SocketAddr) = self.socket.recv_from(bytes).await?;
-                if from.ip() == IpAddr::V4(self.router) && bytes.get(..length).is_some_and(is_whole) {
-                    return Ok(length);
-                }
-            }
-        })
-    }
+/// Listens for announcements: of a new address (RFC 6886 §3.2.1) and, as a PCP message, of a restart (RFC 6887 §14.1.3).
+fn announcements(gateway: Gateway) -> io::Result<UdpSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    // Other clients on this machine listen there too.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    let [a, b, c, d] = ANNOUNCEMENTS.0.octets();
+    socket::bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, ANNOUNCEMENTS.1))?;
+    let socket = UdpSocket::from_std(std::net::UdpSocket::from(fd))?;
+    socket.join_multicast_v4(ANNOUNCEMENTS.0, gateway.local)?;
+    Ok(socket)
 }

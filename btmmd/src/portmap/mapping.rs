@@ -20,18 +20,15 @@ use std::time::{Duration, Instant};
 
 use super::command::{Command, Config, Input};
 use super::epoch::Epoch;
+use super::in_flight::{Again, InFlight};
 use super::{Answer, AnswerBody, Cause, Gateway, Mapping, Method, Port, Refusal, Request, is_public};
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Sends before a request is given up (RFC 6886 §3.1).
-const SENDS: u32 = 9;
-/// Sends before silence is reported, some four seconds after the first.
-const SENDS_BEFORE_REPORT: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_secs(15);
 const LAST_BACKOFF: Duration = Duration::from_secs(900);
 const SHORTEST_RENEWAL: Duration = Duration::from_secs(2);
 /// How often the router is asked for its outer address, to see a restart or a new address whose announcement was lost.
 const PROBE: Duration = Duration::from_secs(300);
+const ANNOUNCED: Duration = Duration::from_secs(1);
 /// How long [`Input::Stop`] waits for the router to confirm.
 const RELEASE: Duration = Duration::from_secs(1);
 
@@ -42,13 +39,6 @@ struct Lease {
     expires: Instant,
     /// `None` while a retry is planned.
     renew: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct InFlight {
-    request: Request,
-    sends: u32,
-    resend: Instant,
 }
 
 /// Keeps the [`Config::ports`] mapped.
@@ -65,6 +55,8 @@ pub struct Mapper {
     retry: Option<Instant>,
     backoff: Duration,
     probe: Option<Instant>,
+    /// The last announcement that was followed.
+    announced: Option<Instant>,
     release: Option<Instant>,
     stopped: bool,
     told: BTreeMap<Port, Mapping>,
@@ -86,6 +78,7 @@ impl Mapper {
             retry: None,
             backoff: FIRST_BACKOFF,
             probe: None,
+            announced: None,
             release: None,
             stopped: false,
             told: BTreeMap::new(),
@@ -101,13 +94,18 @@ impl Mapper {
         match input {
             Input::Gateway(gateway) => self.on_gateway(gateway, now),
             Input::Refresh => self.start_round(now),
+            Input::Announced { router } if self.asks(router) => self.on_announced(now),
             Input::Answer { router, answer } if self.asks(router) => self.on_answer(answer, now),
             Input::Refused { router, refusal } if self.asks(router) => self.give_up(Cause::Refused { router, refusal }, now),
             Input::Unreachable { router } if self.asks(router) => self.give_up(Cause::NoAnswer(router), now),
             Input::CannotAsk { router, reason } if self.asks(router) => self.give_up(Cause::CannotAsk { router, reason }, now),
             Input::Timeout => self.on_timeout(now),
             Input::Stop => self.on_stop(now),
-            Input::Answer { .. } | Input::Refused { .. } | Input::Unreachable { .. } | Input::CannotAsk { .. } => {}
+            Input::Announced { .. }
+            | Input::Answer { .. }
+            | Input::Refused { .. }
+            | Input::Unreachable { .. }
+            | Input::CannotAsk { .. } => {}
         }
         self.send_next(now);
         self.tell();
@@ -208,11 +206,23 @@ impl Mapper {
             && let Some(gateway) = self.gateway
             && let Some(request) = self.queue.pop_front()
         {
-            self.in_flight = Some(InFlight { request, sends: 1, resend: now + FIRST_WAIT });
+            self.in_flight = Some(InFlight::new(request, now));
             self.commands.push_back(Command::Send { gateway, request });
         }
         if self.stopped && self.in_flight.is_none() && self.release.take().is_some() {
             self.commands.push_back(Command::Released);
+        }
+    }
+
+    /// Announcements are repeated, and anyone at home can send them: the router is asked once a second at most.
+    fn on_announced(&mut self, now: Instant) {
+        if self.announced.is_none_or(|before| now >= before + ANNOUNCED) {
+            self.announced = Some(now);
+            if self.retry.is_some() {
+                self.start_round(now);
+            } else {
+                self.want(Request::ExternalAddress);
+            }
         }
     }
 
@@ -344,18 +354,19 @@ impl Mapper {
 
     fn resend(&mut self, now: Instant) {
         let (Some(gateway), Some(sent)) = (self.gateway, self.in_flight.as_mut()) else { return };
-        if sent.resend > now {
-            return;
-        }
-        if sent.sends >= SENDS {
-            return self.give_up(Cause::NoAnswer(gateway.address), now);
-        }
-        sent.resend = now + FIRST_WAIT * 2_u32.pow(sent.sends);
-        sent.sends += 1;
-        let (request, silent) = (sent.request, sent.sends > SENDS_BEFORE_REPORT);
+        let cause = match sent.request {
+            Request::Map { .. } if self.external.is_some() => Cause::Ignored(gateway.address),
+            _ => Cause::NoAnswer(gateway.address),
+        };
+        let request = sent.request;
+        let silent = match sent.again(now) {
+            Again::Wait => return,
+            Again::GiveUp => return self.give_up(cause, now),
+            Again::Send { silent } => silent,
+        };
         self.commands.push_back(Command::Send { gateway, request });
         if silent && !self.stopped {
-            self.blame_all(&Cause::NoAnswer(gateway.address));
+            self.blame_all(&cause);
         }
     }
 

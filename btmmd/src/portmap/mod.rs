@@ -1,7 +1,7 @@
 //! Port mapping through the home router, so that peers can reach this machine's encapsulation port from outside.
 //!
 //! ```text
-//!             Gateway, Answer, Silence, Timeout               Send, Changed, Released
+//!             Gateway, Answer, Refused, Timeout               Send, Changed, Released
 //! netwatch ──────────────────────────────────► mapping.rs ──────────────────────────────► driver.rs, engine
 //!                                          (Mapper, pure)
 //! ```
@@ -12,6 +12,7 @@ mod address;
 mod command;
 pub mod driver;
 mod epoch;
+mod in_flight;
 mod mapping;
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,9 @@ pub enum Cause {
     /// Silence, or a closed port.
     #[error("no answer: NAT-PMP/PCP is disabled on the router {0}")]
     NoAnswer(Ipv4Addr),
+    /// It told its address, but silence followed a mapping request.
+    #[error("the router {0} answers, but not to requests for a mapping")]
+    Ignored(Ipv4Addr),
     /// The router's own outer address is not public.
     #[error("Double NAT: the router {router} itself has a private address ({external})")]
     DoubleNat {
@@ -167,8 +171,8 @@ pub enum Refusal {
     /// 2.
     #[error("not authorized: mappings are switched off or not allowed for this port")]
     NotAuthorized,
-    /// 3.
-    #[error("network failure: it has no usable outer address itself")]
+    /// 3. miniupnpd says so when its outer address is private.
+    #[error("it has no public address itself: it is offline, or behind another router (Double NAT)")]
     NetworkFailure,
     /// 4.
     #[error("out of resources: it can keep no more mappings")]
@@ -209,7 +213,7 @@ pub struct Answer {
 /// The part of an [`Answer`] that depends on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerBody {
-    /// Reply to [`Request::ExternalAddress`], or an announcement (RFC 6886 §3.2.1).
+    /// Reply to [`Request::ExternalAddress`].
     ExternalAddress(Ipv4Addr),
     /// Reply to [`Request::Map`].
     Mapped {

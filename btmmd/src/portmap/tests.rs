@@ -249,7 +249,7 @@ fn a_mapping_that_cannot_be_renewed_stands_until_it_ends() {
         bench.tick();
     }
     assert_eq!(bench.now, end);
-    assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::NoAnswer(ROUTER)));
+    assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::Ignored(ROUTER)), "its address was told before");
 }
 
 #[test]
@@ -286,4 +286,31 @@ fn stop_with_nothing_mapped_is_released_at_once() {
     let mut bench = Bench::at_home(&[IKE]);
     bench.give(Input::Stop);
     assert!(bench.commands.contains(&Command::Released));
+}
+
+#[test]
+fn an_announcement_is_followed_by_a_question_once_a_second() {
+    let mut bench = Bench::mapped_at_home();
+    bench.give(Input::Announced { router: Ipv4Addr::new(192, 168, 1, 66) });
+    assert_eq!(bench.sent(), [], "not our router");
+    for _ in 0..5 {
+        bench.give(Input::Announced { router: ROUTER });
+        bench.external(PUBLIC);
+    }
+    assert_eq!(bench.sent(), [Request::ExternalAddress]);
+    bench.now += Duration::from_secs(1);
+    bench.give(Input::Announced { router: ROUTER });
+    assert_eq!(bench.sent(), [Request::ExternalAddress]);
+}
+
+#[test]
+fn an_announcement_ends_the_wait_of_a_failure() {
+    let mut bench = Bench::at_home(&[IKE]);
+    bench.give(Input::Unreachable { router: ROUTER });
+    bench.commands.clear();
+    bench.give(Input::Announced { router: ROUTER });
+    assert_eq!(bench.sent(), [Request::ExternalAddress]);
+    bench.external(PUBLIC);
+    bench.mapped(IKE, 4500, 7200);
+    assert!(bench.mapper.mapping(IKE).external().is_some());
 }
