@@ -1,5 +1,6 @@
 //! The workspace's commands: set-up, build of the eBPF programs, test bed, packages.
 mod cpio;
+mod setup;
 mod vm;
 mod workspace;
 
@@ -19,6 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Install what is missing: build tools, QEMU, the lab root
+    Setup,
     /// Run a command in the lab's virtual machine
     Vm(vm::Request),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<i32> {
     let workspace = Workspace::find()?;
     match &arguments.command {
+        Task::Setup => setup::run(&workspace).map(|()| 0),
         Task::Vm(request) => vm::run(&workspace, request),
     }
 }

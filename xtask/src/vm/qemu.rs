@@ -17,8 +17,10 @@ use crate::cpio::Archive;
 use crate::workspace::Workspace;
 
 /// What the initial root loads. All else is loaded by the kernel's own requests, from the lab root.
-const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_blk", "ext4", "virtio_rng"];
-const DISK_BYTES: u64 = 4 << 30;
+const MODULES: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng"];
+/// For a disk, besides; crc32c is what ext4 asks the kernel for by name.
+const DISK_MODULES: &[&str] = &["virtio_blk", "crc32c_generic", "ext4"];
+const DISK_BYTES: u64 = 2 << 30;
 /// How long a machine with systemd may take to go down after its command.
 const SHUTDOWN: Duration = Duration::from_secs(90);
 
@@ -145,7 +147,8 @@ fn initial_root(workspace: &Workspace, request: &Request, lab: &Path, modules: &
     );
     archive.file("vm/config", config.as_bytes());
     let mut order = String::new();
-    for file in Modules::read(modules)?.load_order(MODULES)? {
+    let names: Vec<&str> = MODULES.iter().chain(request.disk.iter().flat_map(|_| DISK_MODULES)).copied().collect();
+    for file in Modules::read(modules)?.load_order(&names)? {
         let name = file.file_name().context("a module has a name")?.to_string_lossy().into_owned();
         archive.copy(&format!("modules/{name}"), &file)?;
         order.push_str(&name);
@@ -162,7 +165,7 @@ fn qemu(workspace: &Workspace, request: &Request, folder: &Path, kernel: &Path, 
     qemu.args(["-machine", "pc", "-accel", if request.kvm { "kvm" } else { "tcg,thread=multi" }, "-cpu", "max", "-smp", "2"]);
     qemu.args(["-m", &request.memory.to_string(), "-device", "virtio-rng-pci"]);
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(folder.join("initrd"));
-    qemu.args(["-append", "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr audit=0 apparmor=0 net.ifnames=0"]);
+    qemu.args(["-append", "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr audit=0 apparmor=0 net.ifnames=0 systemd.log_target=kmsg printk.devkmsg=on"]);
     qemu.arg("-serial").arg(format!("file:{}", folder.join("kernel.log").display()));
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=out,signal=off"]);
     qemu.arg("-chardev").arg(format!("socket,id=err,path={errors},abstract=on"));

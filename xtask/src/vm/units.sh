@@ -19,5 +19,10 @@ for unit in ssh smbd nmbd winbind samba-ad-dc named bind9 knot avahi-daemon krb5
     [ -e "$new/usr/lib/systemd/system/$unit.timer" ] && ln -s /dev/null "$units/$unit.timer"
     [ -e "$new/usr/lib/systemd/system/$unit.socket" ] && ln -s /dev/null "$units/$unit.socket"
 done
-for unit in getty@tty1.service serial-getty@ttyS0.service getty.target; do ln -s /dev/null "$units/$unit"; done
+for unit in getty@tty1.service serial-getty@ttyS0.service getty.target systemd-update-utmp.service \
+    systemd-update-utmp-runlevel.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount systemd-pstore.service \
+    systemd-ask-password-console.path systemd-ask-password-wall.path modprobe@configfs.service modprobe@dm_mod.service \
+    modprobe@drm.service modprobe@efi_pstore.service modprobe@fuse.service modprobe@loop.service; do
+    ln -s /dev/null "$units/$unit"
+done
 :
