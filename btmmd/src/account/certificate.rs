@@ -252,3 +252,6 @@ impl Reading {
         self.certificate.tbs_certificate.subject_public_key_info.to_der().map_err(|_| CertificateError::Malformed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
+use rcgen::{CertificateParams, DistinguishedName, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use x509_cert::der::pem::{self, LineEnding};
 use zeroize::Zeroizing;
 
@@ -23,6 +23,12 @@ pub enum KeyError {
     /// PKCS#8, but neither ECDSA P-256 nor Ed25519.
     #[error("the private key is neither ECDSA P-256 nor Ed25519")]
     Algorithm,
+    /// Not a DER SubjectPublicKeyInfo.
+    #[error("not a public key")]
+    NotPublic,
+    /// A certificate request that its own key did not sign.
+    #[error("the certificate request is not signed by the key in it")]
+    NotPossessed,
     /// The system's random generator or the key itself failed.
     #[error("the cryptographic library could not {0}")]
     Library(&'static str),
@@ -111,6 +117,14 @@ impl MachineKey {
     /// The key in PKCS#8 DER, for the TLS library.
     pub(super) fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.pkcs8
+    }
+
+    /// A PKCS#10 request (RFC 2986, DER) that proves possession of the key. It names nobody: the account decides the name.
+    pub fn certificate_request(&self) -> Result<Vec<u8>, KeyError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let request = params.serialize_request(self).map_err(|_| KeyError::Library("write a certificate request"))?;
+        Ok(request.der().to_vec())
     }
 
     /// Signs `message`. ECDSA signatures are DER `Ecdsa-Sig-Value` (RFC 3279 §2.2.3) over SHA-256; Ed25519 ones are the 64 octets of RFC 8032.

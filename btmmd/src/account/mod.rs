@@ -4,9 +4,11 @@
 //! - [`key`], [`tsig`]: secrets; each belongs to one machine.
 //! - [`certificate`]: the sharing certificate, checked.
 //! - [`identity`]: everything a joined machine knows.
+pub mod authority;
 pub mod certificate;
 pub mod identity;
 pub mod key;
 pub mod name;
 pub mod prefix;
+pub mod public_key;
 pub mod tsig;
