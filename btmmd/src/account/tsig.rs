@@ -3,15 +3,16 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::key::{KeyError, random};
+use super::octets;
 
 /// A TSIG key: its name is the machine's fully qualified name. The secret is wiped when dropped and never printed.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
 pub struct TsigKey {
     name: String,
+    #[serde(with = "octets::secret")]
     secret: Zeroizing<[u8; 32]>,
 }
 
@@ -35,36 +36,6 @@ impl TsigKey {
 impl fmt::Debug for TsigKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TsigKey").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// The form in files and on the wire.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    name: String,
-    secret: String,
-}
-
-impl Drop for Stored {
-    fn drop(&mut self) {
-        self.secret.zeroize();
-    }
-}
-
-impl From<TsigKey> for Stored {
-    fn from(key: TsigKey) -> Self {
-        Self { secret: data_encoding::BASE64.encode(&*key.secret), name: key.name }
-    }
-}
-
-impl TryFrom<Stored> for TsigKey {
-    type Error = &'static str;
-
-    fn try_from(mut stored: Stored) -> Result<Self, &'static str> {
-        let octets = data_encoding::BASE64.decode(stored.secret.as_bytes()).map(Zeroizing::new);
-        let octets = octets.map_err(|_| "the TSIG secret is not base64")?;
-        let secret = octets.as_slice().try_into().map_err(|_| "the TSIG secret does not have 32 octets")?;
-        Ok(Self { name: std::mem::take(&mut stored.name), secret: Zeroizing::new(secret) })
     }
 }
 
