@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, Issuer, KeyUsagePurpose, NameConstraints, PublicKeyData, SerialNumber,
+    IsCa, Issuer, KeyUsagePurpose, NameConstraints, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use x509_cert::der::asn1::{Any, Ia5String, ObjectIdentifier, OctetString};

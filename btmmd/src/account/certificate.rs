@@ -129,6 +129,28 @@ pub enum CertificateError {
         /// The address derived from the key.
         expected: Ipv6Addr,
     },
+    /// Offered to a machine as its own, but for another key or name.
+    #[error("the certificate of {subject} does not belong to this machine, {name}, and its key")]
+    NotOurs {
+        /// Subject of the certificate.
+        subject: String,
+        /// This machine's name.
+        name: String,
+    },
+    /// A certificate of this account, but the account knows the machine by another key now.
+    #[error("the account knows {subject} by another key now: that machine was replaced")]
+    Replaced {
+        /// Subject of the certificate.
+        subject: String,
+    },
+    /// A machine of the account that poses as its base.
+    #[error("{subject} answers in place of the base, {base}")]
+    NotTheBase {
+        /// Who answered.
+        subject: String,
+        /// The base.
+        base: String,
+    },
     /// The chain failed in another way.
     #[error("the certificate of {subject} was refused: {why}")]
     Refused {
@@ -156,6 +178,12 @@ pub fn verify(certificate: &[u8], trust: &AccountTrust, purpose: Purpose, now: S
         return Err(CertificateError::WrongAddress { subject: read.subject, expected: inner });
     }
     Ok(PeerIdentity { fqdn: names.machine.in_zone(&trust.zone), name: names.machine, inner, spki })
+}
+
+/// Checks only that the CA `ca` issued `certificate` for `purpose` and that it is valid at `now`: for a machine that does not know its
+/// account yet.
+pub(super) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: SystemTime) -> Result<(), CertificateError> {
+    Reading::of(certificate)?.check_path(certificate, ca, purpose, now)
 }
 
 /// When `certificate` (DER) starts and ends to be valid.

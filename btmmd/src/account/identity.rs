@@ -1,13 +1,19 @@
 //! Everything a joined machine knows of itself and of its account.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use super::certificate::AccountTrust;
+use super::certificate::{self, AccountTrust, CertificateError, Purpose};
 use super::key::MachineKey;
+use super::layout::{self, FORMAT, StateError};
+use super::linux::{self, Secrecy};
 use super::name::{AccountName, MachineName, ZoneName};
+use super::octets;
 use super::prefix::UlaPrefix;
 use super::tsig::TsigKey;
 
@@ -92,4 +98,99 @@ impl Identity {
     pub fn tsig(&self) -> &TsigKey {
         &self.tsig
     }
+
+    /// When the certificate ends to be valid.
+    pub fn expires_at(&self) -> SystemTime {
+        certificate::validity(&self.certificate).map_or(SystemTime::UNIX_EPOCH, |(_, end)| end)
+    }
+
+    /// When the certificate should be renewed: at two thirds of its life.
+    pub fn renew_at(&self) -> SystemTime {
+        certificate::renew_at(&self.certificate).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The same machine with the certificate that the base issued in place of the old one.
+    pub(super) fn renewed(&self, certificate: Vec<u8>, now: SystemTime) -> Result<Self, CertificateError> {
+        let renewed = Self { certificate, ..self.clone() };
+        renewed.check(now)?;
+        Ok(renewed)
+    }
+
+    /// Reads what this machine knows. Expiry of the certificate is not looked at: an expired machine must be able to say so.
+    pub fn load(state_dir: &Path) -> Result<Self, StateError> {
+        let path = state_dir.join(layout::IDENTITY);
+        let json = linux::read(&path, Secrecy::Secret)?.ok_or_else(|| StateError::NoAccount(path.clone()))?;
+        let stored: Stored = layout::parse(&path, &json)?;
+        let key_path = state_dir.join(layout::MACHINE_KEY);
+        let key = linux::read_key(&key_path)?.ok_or_else(|| StateError::damaged(&key_path, "it is missing"))?;
+        let identity = Self {
+            account: stored.account,
+            name: stored.name,
+            trust: AccountTrust { ca: stored.authority, zone: stored.zone, prefix: stored.prefix },
+            key: Arc::new(key),
+            certificate: stored.certificate,
+            base: stored.base,
+            tsig: stored.tsig,
+        };
+        let damaged = |error: CertificateError| StateError::damaged(&path, &error.to_string());
+        let (start, _) = certificate::validity(&identity.certificate).map_err(damaged)?;
+        identity.check(start).map_err(damaged)?;
+        Ok(identity)
+    }
+
+    /// Reads what this machine knows, if it is in an account.
+    pub fn load_if_joined(state_dir: &Path) -> Result<Option<Self>, StateError> {
+        match Self::load(state_dir) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(StateError::NoAccount(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The refusal to give this machine another identity.
+    pub(super) fn exists(&self, state_dir: &Path) -> StateError {
+        StateError::Exists { path: state_dir.join(layout::IDENTITY), account: self.account.to_string(), machine: self.name.to_string() }
+    }
+
+    /// Writes what this machine knows, the key excepted: that lies in its file since before the machine joined.
+    pub fn save(&self, state_dir: &Path) -> Result<(), StateError> {
+        let stored = Stored {
+            format: FORMAT,
+            account: self.account.clone(),
+            zone: self.trust.zone.clone(),
+            prefix: self.trust.prefix,
+            name: self.name.clone(),
+            base: self.base.clone(),
+            certificate: self.certificate.clone(),
+            authority: self.trust.ca.clone(),
+            tsig: self.tsig.clone(),
+        };
+        let json = Zeroizing::new(serde_json::to_vec_pretty(&stored).expect("an identity always makes JSON"));
+        linux::write(&state_dir.join(layout::IDENTITY), &json, Secrecy::Secret)
+    }
+
+    /// Whether certificate, key and name belong together, and the certificate is valid at `now`.
+    pub(super) fn check(&self, now: SystemTime) -> Result<(), CertificateError> {
+        let own = certificate::verify(&self.certificate, &self.trust, Purpose::Ike, now)?;
+        if own.spki != self.key.spki() || own.name != self.name || self.tsig.name() != own.fqdn {
+            return Err(CertificateError::NotOurs { subject: own.fqdn, name: self.fqdn() });
+        }
+        Ok(())
+    }
+}
+
+/// The form of `identity.json`.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    account: AccountName,
+    zone: ZoneName,
+    prefix: UlaPrefix,
+    name: MachineName,
+    base: BaseContact,
+    #[serde(with = "octets")]
+    certificate: Vec<u8>,
+    #[serde(with = "octets")]
+    authority: Vec<u8>,
+    tsig: TsigKey,
 }

@@ -121,7 +121,7 @@ fn is_over(since: SystemTime, now: SystemTime) -> bool {
     now.duration_since(since).map_or(true, |passed| passed >= WINDOW)
 }
 
-fn network(source: IpAddr) -> IpAddr {
+pub(super) fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -114,11 +114,6 @@ impl MachineKey {
         &self.spki
     }
 
-    /// The key in PKCS#8 DER, for the TLS library.
-    pub(super) fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
-        &self.pkcs8
-    }
-
     /// A PKCS#10 request (RFC 2986, DER) that proves possession of the key. It names nobody: the account decides the name.
     pub fn certificate_request(&self) -> Result<Vec<u8>, KeyError> {
         let mut params = CertificateParams::default();

@@ -7,14 +7,33 @@
 //! - [`roster`]: the signed list of machines.
 //! - [`identity`]: everything a joined machine knows.
 pub mod authority;
+pub mod base;
 pub mod certificate;
+pub mod credentials;
+pub mod driver;
+pub mod enrol;
 pub mod identity;
 pub mod invitations;
 pub mod invite;
+pub mod join;
 pub mod key;
+pub mod layout;
+mod linux;
 pub mod name;
 mod octets;
 pub mod prefix;
 pub mod public_key;
 pub mod roster;
+pub mod tls;
 pub mod tsig;
+
+use std::path::Path;
+
+pub use base::{AccountOptions, Base, SharedBase, create};
+pub use driver::{Member, join, serve_base};
+pub use identity::Identity;
+
+/// The newest roster that this machine keeps in `state_dir`, checked again. `None` before the first.
+pub fn known_roster(state_dir: &Path, trust: &certificate::AccountTrust) -> Result<Option<roster::Roster>, layout::StateError> {
+    linux::read_roster(state_dir, trust)
+}

@@ -1,0 +1,145 @@
+//! The account's files. See [`layout`](super::layout) for which there are.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::certificate::AccountTrust;
+use super::key::{KeyAlgorithm, MachineKey};
+use super::layout::{self, StateError};
+use super::roster::{Roster, SignedRoster};
+
+/// The largest state file worth reading, in octets.
+const MAX_FILE: usize = 4 * 1024 * 1024;
+
+/// Reads a whole file; `None` if it does not exist. Refuses secrets that others can read.
+pub(super) fn read(path: &Path, secrecy: Secrecy) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
+    let failed = |source| StateError::Io { doing: "read", path: path.to_owned(), source };
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(StateError::damaged(path, "it is not a regular file"));
+    }
+    let mode = about.mode() & 0o777;
+    if secrecy == Secrecy::Secret && mode & 0o077 != 0 {
+        return Err(StateError::Exposed { path: path.to_owned(), mode });
+    }
+    // Reserved at once, so that no reallocation leaves a copy of a secret behind.
+    let mut octets = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len()).unwrap_or(MAX_FILE).min(MAX_FILE) + 1));
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut octets).map_err(failed)?;
+    if octets.len() > MAX_FILE { Err(StateError::damaged(path, "it is too long")) } else { Ok(Some(octets)) }
+}
+
+/// Writes a whole file so that after a crash there is either the old one or the new one.
+pub(super) fn write(path: &Path, octets: &[u8], secrecy: Secrecy) -> Result<(), StateError> {
+    let failed = |source| StateError::Io { doing: "write", path: path.to_owned(), source };
+    let fresh = with_suffix(path, ".new");
+    remove(&fresh)?;
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(secrecy.mode()).open(&fresh)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    })();
+    if written.is_err() {
+        // The first error is the one to report; a leftover is removed by the next write.
+        let _ = fs::remove_file(&fresh);
+    }
+    written.map_err(failed)
+}
+
+/// Removes a file; it may be missing already.
+pub(super) fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io { doing: "remove", path: path.to_owned(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is anything under this name.
+pub(super) fn exists(path: &Path) -> Result<bool, StateError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StateError::Io { doing: "look at", path: path.to_owned(), source }),
+    }
+}
+
+/// Removes an empty directory.
+pub(super) fn remove_directory(path: &Path) -> Result<(), StateError> {
+    fs::remove_dir(path).map_err(|source| StateError::Io { doing: "remove the directory", path: path.to_owned(), source })
+}
+
+/// Makes a directory that only its owner may enter; it may exist already.
+pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StateError::Io { doing: "make the directory", path: path.to_owned(), source })
+}
+
+/// The machine's key, made now if there is none yet. It survives a failed attempt to join, so that the next one finds the same machine.
+pub(super) fn machine_key(state_dir: &Path) -> Result<MachineKey, StateError> {
+    let path = state_dir.join(layout::MACHINE_KEY);
+    if let Some(key) = read_key(&path)? {
+        return Ok(key);
+    }
+    let key = MachineKey::generate(KeyAlgorithm::default())?;
+    make_directory(state_dir)?;
+    write_key(&path, &key)?;
+    Ok(key)
+}
+
+/// Reads a private key.
+pub(super) fn read_key(path: &Path) -> Result<Option<MachineKey>, StateError> {
+    let Some(pem) = read(path, Secrecy::Secret)? else { return Ok(None) };
+    MachineKey::from_pem(&pem).map(Some).map_err(|error| StateError::damaged(path, &error.to_string()))
+}
+
+/// Writes a private key.
+pub(super) fn write_key(path: &Path, key: &MachineKey) -> Result<(), StateError> {
+    write(path, key.to_pem()?.as_bytes(), Secrecy::Secret)
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// Its owner.
+    Secret,
+    /// Everybody who may enter the directory.
+    Public,
+}
+
+impl Secrecy {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Secret => 0o600,
+            Self::Public => 0o644,
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Keeps the newest roster.
+pub(super) fn write_roster(state_dir: &Path, roster: &SignedRoster) -> Result<(), StateError> {
+    write(&state_dir.join(layout::ROSTER), &roster.to_json(), Secrecy::Public)
+}
+
+/// Reads the newest roster kept, and checks it again.
+pub(super) fn read_roster(state_dir: &Path, trust: &AccountTrust) -> Result<Option<Roster>, StateError> {
+    let path = state_dir.join(layout::ROSTER);
+    let Some(json) = read(&path, Secrecy::Public)? else { return Ok(None) };
+    let roster = SignedRoster::from_json(&json).and_then(|signed| signed.verify(trust));
+    roster.map(Some).map_err(|error| StateError::damaged(&path, &error.to_string()))
+}
