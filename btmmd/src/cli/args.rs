@@ -22,6 +22,7 @@ pub const EXIT_CODES: [(u8, &str); 6] = [
 #[derive(Debug, Parser)]
 #[command(
     name = "btmm",
+    bin_name = "btmm",
     version,
     about,
     long_about = "Your own machines, reachable from anywhere, over kernel IPsec.\n\nWithout a command: status."

@@ -1,0 +1,285 @@
+//! `btmm` against a daemon of the test's own on a real socket: shapes of JSON, exit codes, who may do what.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use btmmd::control::driver::Server;
+use btmmd::control::error::ControlError;
+use btmmd::control::messages::{Invitation, Machines, Pong, Status, Switched};
+use btmmd::control::request::{Call, ControlRequest};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+const SAMPLE: &str = include_str!("../../btmmd/src/control/status.sample.json");
+/// A user and a group that own nothing.
+const NOBODY: u32 = 65_534;
+
+fn sample() -> Status {
+    serde_json::from_str(SAMPLE).unwrap()
+}
+
+/// A daemon that tells of the sample, in a runtime and a folder of its own.
+struct Daemon {
+    folder: PathBuf,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Daemon {
+    fn start(group: Option<u32>) -> Self {
+        let folder = new_folder();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (requests, received) = mpsc::channel(8);
+        let socket = folder.join("btmmd.sock");
+        let server = runtime.block_on(async { Server::bind(&socket, group) }).unwrap();
+        runtime.spawn(server.run(requests));
+        runtime.spawn(answer(received));
+        Self { folder, runtime: Some(runtime) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.folder, arguments)
+    }
+
+    fn btmm(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.command(arguments).arg("--json").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", told(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let folder = std::env::temp_dir().join(format!("btmm-daemon-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn command(folder: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btmm-as-tested"));
+    command.args(arguments).env("BTMM_RUNTIME_DIR", folder).stdin(Stdio::null());
+    command
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+async fn answer(mut requests: mpsc::Receiver<ControlRequest>) {
+    let mut on = true;
+    while let Some(request) = requests.recv().await {
+        // An answer that nobody waits for any more is none of this daemon's business.
+        match request.call {
+            Call::Status(answer) => drop(answer.send(Ok(Status { on, ..sample() }))),
+            Call::Machines(answer) => {
+                let machines = Machines { zone: "alice.btmm.internal".to_owned(), this: "laptop".to_owned(), machines: sample().peers };
+                drop(answer.send(Ok(machines)));
+            }
+            Call::Ping(name, answer) => drop(answer.send(pong(name))),
+            Call::On(answer) => drop(answer.send(Ok(Switched { on: true, changed: !std::mem::replace(&mut on, true) }))),
+            Call::Off(answer) => drop(answer.send(Ok(Switched { on: false, changed: std::mem::replace(&mut on, false) }))),
+            Call::Invite(answer) => drop(answer.send(Ok(Invitation { code: "btmm1-abc".to_owned().into(), expires: 1_790_003_600 }))),
+            Call::Join(wanted, answer) if wanted.code.reveal() == "btmm1-abc" => {
+                drop(answer.send(sample().account.ok_or(ControlError::NoAccount {})));
+            }
+            Call::Join(_, answer) => drop(answer.send(Err(ControlError::failed("invitation", "used already")))),
+            Call::AccountCreate(wanted, answer) => {
+                drop(answer.send(Err(ControlError::AccountExists { account: "alice".to_owned(), machine: wanted.name })));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn pong(name: String) -> Result<Pong, ControlError> {
+    let peers = sample().peers;
+    match peers.iter().find(|peer| peer.name == name) {
+        None => Err(ControlError::NoSuchMachine {
+            machine: name,
+            zone: "alice.btmm.internal".to_owned(),
+            known: peers.into_iter().map(|peer| peer.name).collect(),
+        }),
+        Some(peer) if !peer.online => Err(ControlError::Unreachable { machine: name, message: "timed out".to_owned() }),
+        Some(peer) => Ok(Pong {
+            machine: name,
+            inner: peer.inner,
+            remote: "198.51.100.7:4500".parse().unwrap(),
+            via: "direct".to_owned(),
+            rtt_us: 23_400,
+            connect_us: None,
+        }),
+    }
+}
+
+#[test]
+fn status_prints_as_json_exactly_what_the_daemon_tells() {
+    let daemon = Daemon::start(None);
+    for arguments in [&["status", "--json"][..], &["--json"]] {
+        assert_eq!(printed(&daemon.btmm(arguments)), SAMPLE, "names and their order are stable");
+    }
+}
+
+#[test]
+fn btmm_alone_is_status_for_people_without_colour_in_a_pipe() {
+    let daemon = Daemon::start(None);
+    let page = printed(&daemon.btmm(&[]));
+    assert_eq!(page, printed(&daemon.btmm(&["status"])));
+    assert!(page.starts_with("laptop.alice.btmm.internal is on\n") && page.contains("warning: no port mapping"), "{page}");
+    assert!(!page.contains('\u{1b}'));
+}
+
+#[test]
+fn every_reply_has_its_json_shape() {
+    let daemon = Daemon::start(None);
+    let sample: Value = serde_json::from_str(SAMPLE).unwrap();
+    let machines = json!({"zone": "alice.btmm.internal", "this": "laptop", "machines": sample["peers"]});
+    assert_eq!(daemon.json(&["machines"]), machines);
+    assert_eq!(daemon.json(&["off"]), json!({"on": false, "changed": true}));
+    assert_eq!(daemon.json(&["off"]), json!({"on": false, "changed": false}));
+    assert_eq!(daemon.json(&["on"]), json!({"on": true, "changed": true}));
+    assert_eq!(daemon.json(&["account", "show"]), sample["account"]);
+    assert_eq!(daemon.json(&["join", "btmm1-abc"]), sample["account"]);
+    assert_eq!(daemon.json(&["invite"]), json!({"code": "btmm1-abc", "expires": 1_790_003_600}));
+    assert_eq!(daemon.json(&["version"]), json!({"btmm": env!("CARGO_PKG_VERSION"), "btmmd": "0.1.0"}));
+    let pong = json!({
+        "machine": "imac", "inner": "fd7a:1b2c:3d4e::1", "remote": "198.51.100.7:4500", "via": "direct", "rtt_us": 23400, "connect_us": null
+    });
+    assert_eq!(daemon.json(&["ping", "imac", "-c", "1"]), json!({"sequence": 1, "pong": pong, "lost": null}));
+}
+
+#[test]
+fn the_code_alone_goes_to_standard_output() {
+    let daemon = Daemon::start(None);
+    let output = daemon.btmm(&["invite"]);
+    assert_eq!(printed(&output), "btmm1-abc\n");
+    assert!(told(&output).starts_with("for one machine, once; it ends "), "{}", told(&output));
+}
+
+#[test]
+fn a_code_is_taken_from_the_argument_or_from_standard_input() {
+    let daemon = Daemon::start(None);
+    for arguments in [&["join"][..], &["join", "-"], &["join", "btmm1-abc"], &["join", " btmm1-abc\n"]] {
+        let mut child = daemon.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // With the code as its argument it does not read.
+        let _ = child.stdin.take().unwrap().write_all(b"  btmm1-abc \nrest");
+        let output = child.wait_with_output().unwrap();
+        let expected = "joined account alice; this machine is laptop.alice.btmm.internal (fd7a:1b2c:3d4e:0:89ab:cdef:123:4567)\n";
+        assert_eq!((output.status.code(), printed(&output).as_str()), (Some(0), expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn refusals_are_one_line_naming_the_object_with_their_exit_code() {
+    let daemon = Daemon::start(None);
+    for (arguments, code, expected) in [
+        (&["ping", "x", "-c", "1"][..], 2, "btmm: no machine \"x\" in alice.btmm.internal; you have: imac, mini, server\n"),
+        (&["join", "btmm1-old"], 1, "btmm: invitation: used already\n"),
+        (&["account", "create", "bob", "--serve"], 1, "btmm: this machine is already bob in account alice\n"),
+    ] {
+        let output = daemon.btmm(arguments);
+        assert_eq!((output.status.code(), told(&output).as_str()), (Some(code), expected), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+    }
+    let output = daemon.btmm(&["--json", "ping", "x"]);
+    let failure: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&failure["error"], &failure["exit_code"]), (&"org.btmm.Control.NoSuchMachine".into(), &2.into()));
+}
+
+#[test]
+fn a_machine_that_does_not_answer_gives_exit_code_5_and_a_tally() {
+    let daemon = Daemon::start(None);
+    let output = daemon.btmm(&["ping", "mini", "-c", "2", "-i", "0.2"]);
+    let expected =
+        "no answer from mini: seq=1: timed out\nno answer from mini: seq=2: timed out\n--- mini: 2 sent, 0 answered, 100% lost\n";
+    assert_eq!((output.status.code(), printed(&output).as_str()), (Some(5), expected));
+}
+
+#[test]
+fn an_endless_ping_prints_as_it_goes_and_sums_up_when_interrupted() {
+    let daemon = Daemon::start(None);
+    let mut child = daemon.command(&["ping", "imac"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    assert_eq!(first, "pong from imac (fd7a:1b2c:3d4e::1): seq=1 through 198.51.100.7:4500 direct time=23.4 ms\n");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), nix::sys::signal::SIGINT).unwrap();
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("answered, 0% lost, min/avg/max 23.4 ms / 23.4 ms / 23.4 ms"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() {
+    assert!(nix::unistd::geteuid().is_root(), "this test takes on other users and so needs root");
+    let daemon = Daemon::start(Some(NOBODY));
+    let program = daemon.folder.join("btmm");
+    std::fs::copy(env!("CARGO_BIN_EXE_btmm-as-tested"), &program).unwrap();
+    let run = |gid: u32, arguments: &[&str]| {
+        Command::new(&program).args(arguments).env("BTMM_RUNTIME_DIR", &daemon.folder).uid(NOBODY).gid(gid).output().unwrap()
+    };
+    for looking in [&["status"][..], &["machines"], &["ping", "imac", "-c", "1"]] {
+        assert_eq!(run(NOBODY, looking).status.code(), Some(0), "{looking:?}");
+    }
+    for (changing, method) in [
+        (&["off"][..], "Off"),
+        (&["on"], "On"),
+        (&["invite"], "Invite"),
+        (&["join", "code"], "Join"),
+        (&["account", "create", "bob", "--serve"], "AccountCreate"),
+    ] {
+        let output = run(NOBODY, changing);
+        let expected = format!("btmm: {method} is not permitted to user {NOBODY}: be root, for example with sudo\n");
+        assert_eq!((output.status.code(), told(&output)), (Some(4), expected), "{changing:?}");
+    }
+    let outsider = run(NOBODY - 1, &["status"]);
+    assert_eq!(outsider.status.code(), Some(4));
+    assert!(told(&outsider).ends_with("not permitted: be root or a member of group btmm\n"), "{}", told(&outsider));
+    assert_eq!(daemon.json(&["status"])["on"], true, "nothing was changed");
+}
+
+#[test]
+fn a_daemon_that_talks_nonsense_or_hangs_up_is_told_as_such() {
+    for (reply, expected) in [
+        (&b""[..], "btmmd did not answer: "),
+        (b"{\"parameters\":", "btmmd did not answer: "),
+        (b"SSH-2.0-x\r\n\0", "is it of the same version as btmm?"),
+        (b"{\"parameters\":{\"on\":1}}\0", "is it of the same version as btmm?"),
+    ] {
+        let folder = new_folder();
+        let listener = UnixListener::bind(folder.join("btmmd.sock")).unwrap();
+        let impostor = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut call = [0; 256];
+            let _ = stream.read(&mut call).unwrap();
+            stream.write_all(reply).unwrap();
+        });
+        let output = command(&folder, &["off"]).output().unwrap();
+        impostor.join().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told(&output).contains(expected), "{}", told(&output));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
