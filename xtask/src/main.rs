@@ -1,4 +1,5 @@
 //! The workspace's commands: set-up, build of the eBPF programs, test bed, packages.
+mod build_ebpf;
 mod cpio;
 mod setup;
 mod vm;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Install what is missing: build tools, QEMU, the lab root
     Setup,
+    /// Build the eBPF programs into target/ebpf
+    BuildEbpf,
     /// Run a command in the lab's virtual machine
     Vm(vm::Request),
 }
@@ -40,6 +43,7 @@ fn run(arguments: &Arguments) -> Result<i32> {
     let workspace = Workspace::find()?;
     match &arguments.command {
         Task::Setup => setup::run(&workspace).map(|()| 0),
+        Task::BuildEbpf => build_ebpf::run().map(|()| 0),
         Task::Vm(request) => vm::run(&workspace, request),
     }
 }
