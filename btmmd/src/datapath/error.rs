@@ -71,6 +71,12 @@ pub enum DatapathError {
     /// The switch is set but some interfaces could not be put under it.
     #[error("the firewall is not in force on {0}")]
     Partial(String),
+    /// The ring buffer of the programs' log could not be opened.
+    #[error("the eBPF programs' log: {source}")]
+    ProgramLog {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The waiting room's device or its injection socket failed.
     #[error("waiting room {what}: {source}")]
     WaitingRoom {

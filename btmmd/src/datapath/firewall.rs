@@ -4,11 +4,15 @@
 //! (`block\n` or `allow\n`), from which a boot restores it. Fail closed: whenever the two disagree, or the file cannot be read,
 //! the switch blocks.
 
+mod linux;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Counters, DatapathError};
+
+pub(super) use linux::read_choice;
 
 /// What `btmm firewall status` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,36 +29,109 @@ pub struct FirewallStatus {
     pub warning: Option<String>,
 }
 
+/// What was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Let through; also when nothing was ever chosen.
+    Allow,
+    /// Block.
+    Block,
+}
+
+impl Choice {
+    /// As it is kept.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow\n",
+            Self::Block => "block\n",
+        }
+    }
+
+    /// Reads exactly what was written, and nothing that resembles it.
+    fn parse(text: &[u8]) -> Option<Self> {
+        [Self::Allow, Self::Block].into_iter().find(|choice| choice.as_str().as_bytes() == text)
+    }
+}
+
+/// The choice as found on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub choice: Choice,
+    /// Why it is not what was found.
+    pub warning: Option<String>,
+}
+
 /// Blocks UDP to and from the encapsulation port, in and out, at the next packet, and keeps it so over restarts and boots.
 ///
-/// Needs no daemon: if nothing is pinned yet, loads the programs and attaches them to every interface but loopback and our own.
+/// Needs no daemon: puts the programs on every interface with an address that has none yet, except loopback and our own.
 ///
 /// # Errors
 /// [`DatapathError::Partial`] when an interface could not be put under the switch (the others are blocked).
-pub fn block(_pins: &Path, _state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
-    Err(DatapathError::NoPrograms)
+pub fn block(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+    linux::set_pinned(pins, Choice::Block)?;
+    linux::keep(state_dir, Choice::Block)?;
+    linux::enforce_everywhere(pins, state_dir)?;
+    status(pins, state_dir)
 }
 
 /// Lets port 4500 through again. The SPI filter and the rate limit stay in force where they are attached.
 ///
 /// # Errors
 /// When the choice could not be written: the switch then stays as it was.
-pub fn allow(_pins: &Path, _state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
-    Err(DatapathError::NoPrograms)
+pub fn allow(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+    linux::keep(state_dir, Choice::Allow)?;
+    linux::set_pinned(pins, Choice::Allow)?;
+    status(pins, state_dir)
 }
 
 /// The switch as it is. Loads and attaches nothing.
 ///
 /// # Errors
 /// When the pins exist but cannot be opened.
-pub fn status(_pins: &Path, _state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
-    Err(DatapathError::NoPrograms)
+pub fn status(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+    linux::status(pins, state_dir)
 }
 
 /// Brings the kept choice back after a boot, for use before the network is up. [`super::Datapath::open`] does the same by itself.
 ///
 /// # Errors
 /// As [`block`].
-pub fn restore(_pins: &Path, _state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
-    Err(DatapathError::NoPrograms)
+pub fn restore(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+    if read_choice(state_dir).choice == Choice::Block {
+        linux::enforce_everywhere(pins, state_dir)?;
+    }
+    status(pins, state_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_words_are_a_choice() {
+        assert_eq!(Choice::parse(b"allow\n"), Some(Choice::Allow));
+        assert_eq!(Choice::parse(b"block\n"), Some(Choice::Block));
+        for bad in ["", "allow", "ALLOW\n", "allow\n\n", "al", "block\nallow\n", "\0"] {
+            assert_eq!(Choice::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_choice_never_made_allows_and_one_that_cannot_be_read_blocks() {
+        let folder = std::env::temp_dir().join(format!("btmm-firewall-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(read_choice(&folder), Kept { choice: Choice::Allow, warning: None });
+        for choice in [Choice::Block, Choice::Allow] {
+            linux::keep(&folder, choice).unwrap();
+            assert_eq!(read_choice(&folder), Kept { choice, warning: None });
+        }
+        std::fs::write(folder.join("firewall"), b"alow\n").unwrap();
+        let kept = read_choice(&folder);
+        assert_eq!(kept.choice, Choice::Block);
+        assert!(kept.warning.is_some_and(|line| line.contains(&folder.join("firewall").display().to_string())));
+        std::fs::remove_file(folder.join("firewall")).unwrap();
+        std::fs::create_dir(folder.join("firewall")).unwrap();
+        assert_eq!(read_choice(&folder).choice, Choice::Block, "a folder in its place cannot be read either");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -1,0 +1,90 @@
+//! The switch's map and file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Choice, FirewallStatus, Kept};
+use crate::datapath::interfaces::Interface;
+use crate::datapath::linux::pinned;
+use crate::datapath::{Counters, Datapath, DatapathError, Settings};
+
+const FILE: &str = "firewall";
+
+/// The choice on disk. What cannot be read blocks.
+pub fn read_choice(state_dir: &Path) -> Kept {
+    let path = state_dir.join(FILE);
+    let why = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Kept { choice: Choice::Allow, warning: None },
+        Err(error) => error.to_string(),
+        Ok(bytes) => match Choice::parse(&bytes) {
+            Some(choice) => return Kept { choice, warning: None },
+            None => "neither \"allow\" nor \"block\"".to_owned(),
+        },
+    };
+    let warning = format!("{}: {why}; port 4500 is blocked until `btmm firewall allow`", path.display());
+    Kept { choice: Choice::Block, warning: Some(warning) }
+}
+
+/// Writes the choice in one step.
+pub fn keep(state_dir: &Path, choice: Choice) -> Result<(), DatapathError> {
+    let path = state_dir.join(FILE);
+    write(state_dir, &path, choice).map_err(|source| DatapathError::State { path, source })
+}
+
+fn write(state_dir: &Path, path: &Path, choice: Choice) -> io::Result<()> {
+    fs::create_dir_all(state_dir)?;
+    let fresh = state_dir.join(format!("{FILE}.new"));
+    let mut file = File::create(&fresh)?;
+    file.write_all(choice.as_str().as_bytes())?;
+    file.sync_all()?;
+    let owner = fs::metadata(state_dir)?;
+    if nix::unistd::Uid::effective().is_root() && owner.uid() != 0 {
+        std::os::unix::fs::chown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    fs::rename(&fresh, path)?;
+    File::open(state_dir)?.sync_all()
+}
+
+/// Turns the pinned switch, if there is one.
+pub fn set_pinned(pins: &Path, choice: Choice) -> Result<(), DatapathError> {
+    match pinned::switch(pins)? {
+        Some(mut switch) => switch.set(choice == Choice::Block),
+        None => Ok(()),
+    }
+}
+
+/// Puts every interface that could carry port 4500 under the switch.
+pub fn enforce_everywhere(pins: &Path, state_dir: &Path) -> Result<(), DatapathError> {
+    let missing = missing(pins)?;
+    if missing.is_empty() && pinned::switch(pins)?.is_some() {
+        return Ok(());
+    }
+    let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
+    datapath.set_blocked(true)?;
+    let mut failed = Vec::new();
+    for interface in &missing {
+        if let Err(error) = datapath.attach_uplink(interface) {
+            failed.push(error.to_string());
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(DatapathError::Partial(failed.join("; "))) }
+}
+
+pub fn status(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+    let kept = read_choice(state_dir);
+    let blocked = match pinned::switch(pins)? {
+        Some(switch) => switch.get()?,
+        None => kept.choice == Choice::Block,
+    };
+    let enforced_on = pinned::uplinks(pins)?;
+    let counters = pinned::counters(pins)?.unwrap_or(Counters::default());
+    Ok(FirewallStatus { blocked, enforced_on, not_enforced_on: missing(pins)?, counters, warning: kept.warning })
+}
+
+fn missing(pins: &Path) -> Result<Vec<String>, DatapathError> {
+    let enforced = pinned::uplinks(pins)?;
+    let open = |interface: &Interface| interface.is_uplink() && !enforced.contains(&interface.name);
+    Ok(Interface::all()?.into_iter().filter(open).map(|interface| interface.name).collect())
+}

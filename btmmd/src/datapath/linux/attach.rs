@@ -1,0 +1,237 @@
+//! Putting programs on interfaces so that they stay there, once each.
+//!
+//! XDP in driver mode and TCX give a `bpf_link`, which is pinned: it outlives us, and a later load replaces the program inside it.
+//! Generic XDP is never used: it copies every packet whose headroom is too small, and `gate_tc` does not. On kernels before 6.6 TC
+//! means a clsact filter, which the interface itself holds; fixed numbers make a second attach replace the first.
+
+use std::fs;
+use std::path::PathBuf;
+
+use aya::Ebpf;
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
+use aya::util::KernelVersion;
+
+use super::pins::{self, Pins};
+use super::program;
+use crate::datapath::interfaces::Interface;
+use crate::datapath::{DatapathError, Hook, Uplink};
+
+/// Ahead of filters that leave the priority to the kernel (which counts down from 49152).
+const TC_PRIORITY: u16 = 1;
+/// "btmm", so that it is no one else's filter that we replace.
+const TC_HANDLE: TcHandle = TcHandle::new(0x6274, 0x6d6d);
+
+/// The programs and where the record of their attachment is kept.
+pub struct Attachment<'a> {
+    pub pins: &'a Pins,
+    pub programs: &'a mut Ebpf,
+}
+
+impl Attachment<'_> {
+    /// `gate`, by XDP if the driver has it and no one else is there, by TC otherwise.
+    pub fn ingress(&mut self, interface: &Interface) -> Result<Hook, DatapathError> {
+        if interface.ethernet
+            && let Ok(()) = self.xdp(interface)
+        {
+            remove(self.pins, interface, program::GATE_TC, TcAttachType::Ingress)?;
+            return Ok(Hook::Xdp);
+        }
+        self.classifier(interface, program::GATE_TC, TcAttachType::Ingress)
+    }
+
+    /// A TC egress program.
+    pub fn egress(&mut self, interface: &Interface, name: &'static str) -> Result<Hook, DatapathError> {
+        self.classifier(interface, name, TcAttachType::Egress)
+    }
+
+    fn xdp(&mut self, interface: &Interface) -> Result<(), DatapathError> {
+        let path = pin(self.pins, Hook::Xdp, program::GATE, interface.index);
+        let failed = failed(interface, program::GATE);
+        let xdp: &mut Xdp = find(self.programs, program::GATE)?;
+        if let Some(link) = pinned_link(&path).and_then(|link| XdpLink::try_from(link).ok()) {
+            if let Ok(id) = xdp.attach_to_link(link) {
+                return xdp.take_link(id).map(drop).map_err(|error| failed(chain(&error)));
+            }
+            fs::remove_file(&path).map_err(pins::at(&path))?; // its interface is gone and the index was used again
+        }
+        let id = xdp.attach_to_if_index(interface.index, XdpMode::Driver).map_err(|error| failed(chain(&error)))?;
+        let link = xdp.take_link(id).map_err(|error| failed(chain(&error)))?;
+        let link = FdLink::try_from(link).map_err(|error| failed(chain(&error)))?;
+        link.pin(&path).map(drop).map_err(|error| failed(chain(&error)))
+    }
+
+    fn classifier(&mut self, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<Hook, DatapathError> {
+        if KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0)) {
+            self.tcx(interface, name, direction)?;
+            Ok(Hook::Tcx)
+        } else {
+            self.clsact(interface, name, direction)?;
+            Ok(Hook::Tc)
+        }
+    }
+
+    fn tcx(&mut self, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<(), DatapathError> {
+        let path = pin(self.pins, Hook::Tcx, name, interface.index);
+        let failed = failed(interface, name);
+        let classifier: &mut SchedClassifier = find(self.programs, name)?;
+        if let Some(link) = pinned_link(&path).and_then(|link| SchedClassifierLink::try_from(link).ok()) {
+            if let Ok(id) = classifier.attach_to_link(link) {
+                return classifier.take_link(id).map(drop).map_err(|error| failed(chain(&error)));
+            }
+            fs::remove_file(&path).map_err(pins::at(&path))?; // as above
+        }
+        // First: a program before ours could let a packet through without asking us.
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = classifier.attach_with_options(&interface.name, direction, order).map_err(|error| failed(chain(&error)))?;
+        let link = classifier.take_link(id).map_err(|error| failed(chain(&error)))?;
+        let link = FdLink::try_from(link).map_err(|error| failed(chain(&error)))?;
+        link.pin(&path).map(drop).map_err(|error| failed(chain(&error)))
+    }
+
+    fn clsact(&mut self, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<(), DatapathError> {
+        let path = pin(self.pins, Hook::Tc, name, interface.index);
+        let failed = failed(interface, name);
+        match tc::qdisc_add_clsact(&interface.name) {
+            Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            result => result.map_err(|error| failed(chain(&error)))?,
+        }
+        let classifier: &mut SchedClassifier = find(self.programs, name)?;
+        let replaced = filter(interface, direction).map_err(|error| failed(chain(&error))).map(|link| classifier.attach_to_link(link))?;
+        let id = match replaced {
+            Ok(id) => id,
+            Err(_none_there) => {
+                let options = TcAttachOptions::Netlink(NlOptions { priority: TC_PRIORITY, handle: TC_HANDLE, classid: None });
+                classifier.attach_with_options(&interface.name, direction, options).map_err(|error| failed(chain(&error)))?
+            }
+        };
+        let link = classifier.take_link(id).map_err(|error| failed(chain(&error)))?;
+        std::mem::forget(link); // dropping it would remove the filter
+        let _may_be_missing = fs::remove_file(&path);
+        classifier.pin(&path).map_err(|error| failed(chain(&error)))
+    }
+}
+
+/// Has the kernel verify a program.
+pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), DatapathError> {
+    let result = match programs.program_mut(name) {
+        Some(Program::Xdp(xdp)) => xdp.load(),
+        Some(Program::SchedClassifier(classifier)) => classifier.load(),
+        _ => return Err(DatapathError::Missing(name)),
+    };
+    result.map_err(|source| DatapathError::Program { name, source: Box::new(source) })
+}
+
+/// Takes programs off an interface.
+pub fn detach(pins: &Pins, interface: &Interface, names: &[&'static str]) -> Result<(), DatapathError> {
+    for name in names {
+        let direction = if *name == program::GATE_TC { TcAttachType::Ingress } else { TcAttachType::Egress };
+        remove(pins, interface, name, direction)?;
+    }
+    Ok(())
+}
+
+/// Interfaces with both halves of the gate.
+pub fn uplinks(pins: &Pins) -> Result<Vec<Uplink>, DatapathError> {
+    let records = records(pins)?;
+    let hook = |index: u32, names: &[&str]| {
+        records.iter().find(|record| record.index == index && names.contains(&record.program.as_str())).map(|record| record.hook)
+    };
+    let mut indices: Vec<u32> = records.iter().map(|record| record.index).collect();
+    indices.sort_unstable();
+    indices.dedup();
+    let uplink = |index: u32| {
+        let ingress = hook(index, &[program::GATE, program::GATE_TC])?;
+        let egress = hook(index, &[program::GATE_EGRESS])?;
+        Some(Uplink { interface: Interface::by_index(index).ok()?.name, index, ingress, egress })
+    };
+    Ok(indices.into_iter().filter_map(uplink).collect())
+}
+
+/// Interfaces on which a program was left.
+pub fn attached(pins: &Pins, name: &str) -> Result<Vec<Interface>, DatapathError> {
+    let records = records(pins)?;
+    Ok(records.iter().filter(|record| record.program == name).filter_map(|record| Interface::by_index(record.index).ok()).collect())
+}
+
+/// One pin under `links`.
+struct Record {
+    hook: Hook,
+    program: String,
+    index: u32,
+}
+
+fn records(pins: &Pins) -> Result<Vec<Record>, DatapathError> {
+    Ok(pins::list(&pins.links())?.iter().filter_map(|path| record(path.file_name()?.to_str()?)).collect())
+}
+
+fn record(name: &str) -> Option<Record> {
+    let mut parts = name.split('-');
+    let hook = match parts.next()? {
+        "xdp" => Hook::Xdp,
+        "tcx" => Hook::Tcx,
+        "tc" => Hook::Tc,
+        _ => return None,
+    };
+    Some(Record { hook, program: parts.next()?.to_owned(), index: parts.next()?.parse().ok()? })
+}
+
+fn pin(pins: &Pins, hook: Hook, program: &str, index: u32) -> PathBuf {
+    let hook = match hook {
+        Hook::Xdp => "xdp",
+        Hook::Tcx => "tcx",
+        Hook::Tc => "tc",
+    };
+    pins.links().join(format!("{hook}-{program}-{index}"))
+}
+
+fn remove(pins: &Pins, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<(), DatapathError> {
+    for hook in [Hook::Xdp, Hook::Tcx, Hook::Tc] {
+        let path = pin(pins, hook, name, interface.index);
+        if !path.exists() {
+            continue;
+        }
+        if hook == Hook::Tc
+            && let Ok(link) = filter(interface, direction)
+        {
+            drop(link); // removes the filter
+        }
+        fs::remove_file(&path).map_err(pins::at(&path))?;
+    }
+    Ok(())
+}
+
+/// Our clsact filter, whether or not it is there.
+fn filter(interface: &Interface, direction: TcAttachType) -> std::io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(&interface.name, direction, TC_PRIORITY, TC_HANDLE, None)
+}
+
+fn pinned_link(path: &std::path::Path) -> Option<FdLink> {
+    if path.exists() { PinnedLink::from_pin(path).ok().map(FdLink::from) } else { None }
+}
+
+fn find<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = programs.program_mut(name).ok_or(DatapathError::Missing(name))?;
+    program.try_into().map_err(|source| DatapathError::Program { name, source: Box::new(source) })
+}
+
+fn failed(interface: &Interface, program: &'static str) -> impl Fn(String) -> DatapathError {
+    let interface = interface.name.clone();
+    move |why| DatapathError::Attach { interface: interface.clone(), program, why }
+}
+
+/// An error with its causes: the kernel's answer is the last of them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,170 @@
+//! The folder of pins on a bpffs.
+//!
+//! ```text
+//! <pins>/switch            the firewall switch, one map for ever
+//! <pins>/v<LAYOUT>/<map>   the other maps, of one layout
+//! <pins>/links/<hook>-<program>-<index>
+//!                          what is attached where: the bpf_link of XDP and TCX; for clsact filters, which have no link, the program
+//! ```
+//! Nothing but directories and BPF objects can be made on a bpffs, and no name may contain a dot, hence interface indices.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use aya::maps::{MapData, MapType};
+use btmm_ebpf::layout;
+use btmm_ebpf::verdict::Verdict;
+use nix::mount::MsFlags;
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use crate::datapath::DatapathError;
+
+/// Type and sizes a pinned map must have to be taken over.
+struct Shape {
+    name: &'static str,
+    map_type: MapType,
+    key: u32,
+    value: u32,
+    entries: u32,
+}
+
+const SHAPES: [Shape; 5] = [
+    Shape { name: layout::CONFIG, map_type: MapType::Array, key: 4, value: size_of::<layout::Config>() as u32, entries: 1 },
+    Shape { name: layout::INBOUND_SAS, map_type: MapType::Hash, key: 4, value: 4, entries: layout::INBOUND_SAS_MAX },
+    Shape { name: layout::READY_PEERS, map_type: MapType::Hash, key: 16, value: 4, entries: layout::READY_PEERS_MAX },
+    Shape { name: layout::IKE_SOURCES, map_type: MapType::LruHash, key: 12, value: 8, entries: layout::IKE_SOURCES_MAX },
+    Shape { name: layout::COUNTERS, map_type: MapType::PerCpuArray, key: 4, value: 8, entries: Verdict::COUNT },
+];
+
+/// The folder, ready.
+pub struct Pins {
+    root: PathBuf,
+    /// The maps of this layout were not there before.
+    pub fresh: bool,
+}
+
+impl Pins {
+    /// Makes the folders, mounting a bpffs above them if there is none, and removes maps of another shape.
+    pub fn prepare(root: &Path) -> Result<Self, DatapathError> {
+        ensure_bpffs(root)?;
+        let mut pins = Self { root: root.to_owned(), fresh: false };
+        for folder in [pins.root.clone(), pins.layout(), pins.links()] {
+            make_folder(&folder)?;
+        }
+        for shape in &SHAPES {
+            pins.fresh |= !pins.keep(shape)?;
+        }
+        Ok(pins)
+    }
+
+    /// The folder of an earlier run, if there is one.
+    pub fn existing(root: &Path) -> Option<Self> {
+        root.join(layout::SWITCH).exists().then(|| Self { root: root.to_owned(), fresh: false })
+    }
+
+    pub fn switch(&self) -> PathBuf {
+        self.root.join(layout::SWITCH)
+    }
+
+    pub fn counters(&self) -> PathBuf {
+        self.layout().join(layout::COUNTERS)
+    }
+
+    /// Every map's name and pin.
+    pub fn maps(&self) -> Vec<(&'static str, PathBuf)> {
+        let rest = SHAPES.iter().map(|shape| (shape.name, self.layout().join(shape.name)));
+        rest.chain([(layout::SWITCH, self.switch())]).collect()
+    }
+
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Gives what root made to the owner of the folder, so that the daemon can open what the CLI pinned.
+    pub fn adopt(&self) -> Result<(), DatapathError> {
+        let owner = fs::metadata(&self.root).map_err(at(&self.root))?;
+        if !nix::unistd::Uid::effective().is_root() || owner.uid() == 0 {
+            return Ok(());
+        }
+        for folder in [self.root.clone(), self.layout(), self.links()] {
+            for path in list(&folder)?.into_iter().chain([folder]) {
+                std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(at(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpins the maps of other layouts. Programs that still run over them keep them alive until they are replaced.
+    pub fn forget_older_layouts(&self) {
+        for folder in list(&self.root).unwrap_or_default() {
+            let is_layout = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('v'));
+            if is_layout && folder != self.layout() {
+                for map in list(&folder).unwrap_or_default() {
+                    let _may_be_gone = fs::remove_file(map);
+                }
+                let _may_be_gone = fs::remove_dir(folder);
+            }
+        }
+    }
+
+    fn layout(&self) -> PathBuf {
+        self.root.join(format!("v{}", layout::LAYOUT))
+    }
+
+    /// Whether a map is there in its shape. One of another shape is unpinned.
+    fn keep(&self, shape: &Shape) -> Result<bool, DatapathError> {
+        let path = self.layout().join(shape.name);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let named = |source| DatapathError::Map { name: shape.name, source: Box::new(source) };
+        let info = MapData::from_pin(&path).and_then(|data| data.info()).map_err(named)?;
+        let fits = info.map_type().is_ok_and(|found| found == shape.map_type)
+            && (info.key_size(), info.value_size(), info.max_entries()) == (shape.key, shape.value, shape.entries);
+        if !fits {
+            fs::remove_file(&path).map_err(at(&path))?;
+        }
+        Ok(fits)
+    }
+}
+
+/// What lies in a folder, in order.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DatapathError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at(folder))?,
+    };
+    let mut paths: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>().map_err(at(folder))?.iter().map(fs::DirEntry::path).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Names the pin an error is about.
+pub fn at(path: &Path) -> impl Fn(io::Error) -> DatapathError {
+    let path = path.to_owned();
+    move |source| DatapathError::Pin { path: path.clone(), source }
+}
+
+fn make_folder(folder: &Path) -> Result<(), DatapathError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Mounts a bpffs on the folder above the pins unless they lie on one already.
+fn ensure_bpffs(root: &Path) -> Result<(), DatapathError> {
+    let failed = |source| DatapathError::Bpffs { path: root.to_owned(), source };
+    let above = root.parent().unwrap_or(Path::new("/"));
+    if is_bpffs(root) || is_bpffs(above) {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    nix::mount::mount(Some("bpf"), above, Some("bpf"), flags, Some("mode=0711")).map_err(|error| failed(error.into()))
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
