@@ -1,2 +1,3 @@
 //! What the tests of the real kernel share.
+pub mod frames;
 pub mod lab;
