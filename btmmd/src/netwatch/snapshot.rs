@@ -152,3 +152,77 @@ impl Snapshot {
         self.defaults.iter().any(|route| route.interface == index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(index: u32, kind: Kind, addresses: &[(&str, bool)]) -> (u32, Interface) {
+        let addresses = addresses.iter().map(|(ip, temporary)| Address { ip: ip.parse().expect(ip), prefix: 24, temporary: *temporary });
+        (index, Interface { index, name: format!("if{index}"), kind, up: true, addresses: addresses.collect() })
+    }
+
+    fn via(interface: u32, gateway: &str, metric: u32) -> DefaultRoute {
+        let gateway: IpAddr = gateway.parse().expect(gateway);
+        DefaultRoute { metric, interface, gateway: Some(gateway), ipv6: gateway.is_ipv6() }
+    }
+
+    fn home() -> Snapshot {
+        Snapshot {
+            interfaces: [
+                interface(1, Kind::Loopback, &[("127.0.0.1", false), ("::1", false)]),
+                interface(2, Kind::Outer, &[("172.17.0.1", false)]),
+                interface(3, Kind::Outer, &[("192.168.1.7", false), ("2001:db8::7", false), ("2001:db8::99", true), ("fe80::1", false)]),
+                interface(9, Kind::Inner, &[("fd00:1:2::a", false)]),
+            ]
+            .into(),
+            defaults: [via(3, "192.168.1.1", 100), via(3, "fe80::ff", 1024)].into(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn candidates_put_the_way_out_first_and_leave_out_what_no_peer_can_use() {
+        let wanted = ["2001:db8::7", "2001:db8::99", "192.168.1.7", "172.17.0.1"].map(ip);
+        assert_eq!(home().candidates(), wanted);
+    }
+
+    #[test]
+    fn uplinks_are_neither_loopback_nor_ours_nor_down() {
+        let mut snapshot = home();
+        snapshot.interfaces.get_mut(&2).expect("present").up = false;
+        assert_eq!(snapshot.uplinks().map(|interface| interface.index).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn the_smaller_metric_names_the_router_and_families_do_not_mix() {
+        let mut snapshot = home();
+        snapshot.defaults.insert(via(2, "172.17.0.254", 50));
+        assert_eq!(snapshot.gateway_v4(), Some(("172.17.0.254".parse().expect("literal"), 2)));
+        assert_eq!(snapshot.gateway_v6(), Some(("fe80::ff".parse().expect("literal"), 3)));
+        assert_eq!(Snapshot::default().gateway_v4(), None);
+    }
+
+    #[test]
+    fn a_move_to_another_network_is_told_in_full() {
+        let away = Snapshot {
+            interfaces: [interface(1, Kind::Loopback, &[("127.0.0.1", false)]), interface(5, Kind::Outer, &[("10.9.8.7", false)])].into(),
+            defaults: [via(5, "10.9.8.1", 0)].into(),
+        };
+        let changes = home().changes(&away);
+        assert_eq!(changes.gained, [ip("10.9.8.7")].into());
+        assert_eq!(changes.lost, home().candidates().into_iter().collect());
+        assert!(changes.gateway_v4 && changes.gateway_v6);
+        assert_eq!((changes.uplinks_gained, changes.uplinks_lost), ([5].into(), [2, 3].into()));
+    }
+
+    #[test]
+    fn our_own_interface_coming_up_is_no_change() {
+        let mut later = home();
+        later.interfaces.remove(&9);
+        assert!(later.changes(&home()).is_empty());
+    }
+}

@@ -71,3 +71,59 @@ impl std::fmt::Display for Object {
         }
     }
 }
+
+impl XfrmError {
+    /// From the kernel's error number and its own explanation, which may be empty.
+    pub(super) fn refused(action: &'static str, object: Object, errno: i32, explanation: &str) -> Self {
+        let why = words(&object, errno, explanation);
+        Self::Refused { action, object, why, errno }
+    }
+
+    /// The kernel's error number, if it was the kernel that refused.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+/// An error number in words that say what to do, where that is known.
+fn words(object: &Object, errno: i32, explanation: &str) -> String {
+    use nix::errno::Errno;
+    let advice = match (Errno::from_raw(errno), object) {
+        (Errno::EPERM | Errno::EACCES, _) => "needs CAP_NET_ADMIN",
+        (Errno::ENOSYS, Object::Sa(_)) => "the kernel has no AES-GCM for IPsec; load the modules gcm, ctr, seqiv and, for speed, aesni_intel",
+        (Errno::EPROTONOSUPPORT, Object::Sa(_)) => "the kernel has no ESP; load the modules esp4 and esp6",
+        (Errno::EPROTONOSUPPORT, _) => "the kernel has no IPsec; load the module xfrm_user",
+        (Errno::EOPNOTSUPP, Object::Interface(_)) => "the kernel has no XFRM interfaces; load the module xfrm_interface (Linux 4.19 or newer)",
+        _ => "",
+    };
+    match (explanation, advice) {
+        ("", "") => Errno::from_raw(errno).desc().to_owned(),
+        ("", advice) => advice.to_owned(),
+        (explanation, "") => format!("{explanation} ({})", Errno::from_raw(errno).desc()),
+        (explanation, advice) => format!("{explanation}: {advice}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_object_and_what_to_do() {
+        let sa = Object::Sa(SaId { destination: [192, 0, 2, 1].into(), spi: 0x1234_5678 });
+        let text = |object: &Object, errno, why| XfrmError::refused("install", object.clone(), errno as i32, why).to_string();
+        use nix::errno::Errno;
+        assert_eq!(text(&sa, Errno::EPERM, ""), "install the ESP state 0x12345678 to 192.0.2.1: needs CAP_NET_ADMIN");
+        assert_eq!(
+            text(&sa, Errno::ENOSYS, "Requested AEAD algorithm not found"),
+            "install the ESP state 0x12345678 to 192.0.2.1: Requested AEAD algorithm not found: \
+             the kernel has no AES-GCM for IPsec; load the modules gcm, ctr, seqiv and, for speed, aesni_intel"
+        );
+        let interface = Object::Interface("btmm0".into());
+        assert!(text(&interface, Errno::EOPNOTSUPP, "").contains("load the module xfrm_interface"));
+        assert_eq!(text(&sa, Errno::EINVAL, "Bad window"), "install the ESP state 0x12345678 to 192.0.2.1: Bad window (Invalid argument)");
+    }
+}
