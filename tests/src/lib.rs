@@ -1,3 +1,4 @@
 //! What the tests of the real kernel share.
 pub mod frames;
 pub mod lab;
+pub mod pair;

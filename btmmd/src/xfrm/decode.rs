@@ -14,7 +14,7 @@ use netlink_packet_xfrm::{
     XFRM_USER_SA_INFO_LEN, XfrmAttrs, XfrmMessage,
 };
 
-use super::encode::wipe;
+use super::encode::{NOWHERE, wipe};
 use super::policy::{Action, Flow, Hook, Policy, Prefix};
 use super::port::{IF_ID, KernelEvent, SaEntry, SaId};
 
@@ -165,7 +165,7 @@ fn action(action: u8, message: &PolicyMessage) -> Option<Action> {
         (XFRM_POLICY_ALLOW, None) => Some(Action::Allow),
         (XFRM_POLICY_ALLOW, Some(template)) => {
             let outer = (address(&template.saddr, template.family)?, address(&template.id.daddr, template.family)?);
-            let any = outer.0.is_unspecified() && outer.1.is_unspecified();
+            let any = (outer.0.is_unspecified() && outer.1.is_unspecified()) || outer == NOWHERE;
             Some(Action::Protect { reqid: template.reqid, outer: (!any).then_some(outer) })
         }
         _ => None,

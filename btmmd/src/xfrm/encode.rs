@@ -1,6 +1,6 @@
 //! Our nouns as messages to the kernel.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_xfrm::constants::{
@@ -23,6 +23,9 @@ const AEAD_NAME: &[u8] = b"rfc4106(gcm(aes))";
 const ICV_BITS: u32 = 128;
 /// Packets that may arrive out of order: a gigabit of full packets over 12 ms.
 pub(super) const REPLAY_WINDOW: u32 = 1024;
+
+/// Outer addresses that no state has, for the out policy of a peer without a tunnel.
+pub(super) const NOWHERE: (IpAddr, IpAddr) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// A state to install. The message holds the key: wipe it with [`wipe`] once it is sent.
 pub(super) fn sa(spec: &SaSpec) -> SaMessage {
@@ -105,6 +108,8 @@ pub(super) fn policy(policy: &Policy) -> PolicyMessage {
     };
     let mut nlas = if_id(&policy.flow);
     if let Action::Protect { reqid, outer } = policy.action {
+        // Sending needs definite addresses: with a wildcard the kernel first looks for a route to it, and without one there is no ACQUIRE.
+        let outer = if policy.flow.hook == Hook::Out { outer.or(Some(NOWHERE)) } else { outer };
         nlas.push(XfrmAttrs::Template(vec![template(reqid, outer)]));
     }
     PolicyMessage { user_policy_info: info, nlas }
