@@ -149,7 +149,7 @@ fn open(address: SocketAddr) -> Result<AsyncFd<UdpSocket>, BindError> {
         bound => bound.map_err(refused("bind"))?,
     }
     take_esp_out(&fd).map_err(refused("let the kernel take ESP out"))?;
-    AsyncFd::register(UdpSocket::from(fd)).map_err(self::refused(port, family, "watch"))
+    AsyncFd::register(UdpSocket::from(fd)).map_err(|error| self::refused(port, family, "watch")(error.into()))
 }
 
 /// Makes the kernel decrypt ESP that arrives on the socket. A kernel without ESP in UDP says ENOPROTOOPT; then there is none to take out.
