@@ -97,7 +97,7 @@ pub struct Outline {
     pub flags: u16,
     /// ARCOUNT as sent, the TSIG record counted.
     pub additional: u16,
-    /// Octets of the question section when it holds one question.
+    /// Octets of the question section when it holds one question whose name is not compressed.
     pub question: Option<Vec<u8>>,
     /// The signature, if any.
     pub signature: Option<Signature>,
@@ -120,7 +120,7 @@ impl Outline {
         for _ in 0..questions {
             at = skip_name(message, at)? + 4;
         }
-        let question = if questions == 1 { message.get(12..at).map(<[u8]>::to_vec) } else { None };
+        let question = if questions == 1 { plain_question(message, at) } else { None };
         let mut signature = None;
         for index in 1..=records {
             let start = at;
@@ -168,6 +168,12 @@ impl Signature {
             other: message.get(mac_end + 6..other_end).ok_or(Malformed)?.to_vec(),
         })
     }
+}
+
+/// Only what can be copied into a reply: no pointers, which would point elsewhere there.
+fn plain_question(message: &[u8], end: usize) -> Option<Vec<u8>> {
+    let name = CanonicalName::read(message, 12).ok()?;
+    (12 + name.as_bytes().len() + 4 == end).then(|| message.get(12..end).map(<[u8]>::to_vec))?
 }
 
 fn u16_at(message: &[u8], at: usize) -> Result<u16, Malformed> {

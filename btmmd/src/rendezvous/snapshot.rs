@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use hickory_proto::rr::{Name, RData, RecordType};
-use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
+use hickory_proto::rr::{Name, RData, RecordData, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
 use serde::{Deserialize, Serialize};
 
 use super::policy;
@@ -56,6 +56,7 @@ struct File {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SavedName {
+    /// As text, or, where text would not come back the same, in wire form.
     name: String,
     /// Seconds the lease had left when saved.
     lease: u64,
@@ -75,7 +76,7 @@ impl Zone {
     /// The zone as a file. `wall` is in seconds since 1970.
     pub fn to_snapshot(&self, now: Instant, wall: u64) -> Vec<u8> {
         let names = self.nodes.iter().map(|(name, node)| SavedName {
-            name: name.to_ascii(),
+            name: write_name(name),
             lease: node.expires.saturating_duration_since(now).as_secs(),
             records: node
                 .sets
@@ -115,7 +116,7 @@ impl Zone {
         let asleep = wall.saturating_sub(file.saved);
         for saved in file.names {
             let damaged = || SnapshotError::Record(saved.name.clone());
-            let name = Name::from_ascii(&saved.name).ok().filter(Name::is_fqdn).ok_or_else(damaged)?.to_lowercase();
+            let name = read_name(&saved.name).filter(Name::is_fqdn).ok_or_else(damaged)?.to_lowercase();
             if policy::owner(restored.origin(), &name).is_none() {
                 return Err(damaged());
             }
@@ -131,6 +132,23 @@ impl Zone {
     }
 }
 
+const WIRE: &str = "base64:";
+
+/// Labels may hold any octet (RFC 6763 wants UTF-8 in them), and text forms disagree about the odd ones.
+fn write_name(name: &Name) -> String {
+    let text = name.to_ascii();
+    if Name::from_ascii(&text).is_ok_and(|read| read == *name) {
+        return text;
+    }
+    let wire: Vec<u8> = name.iter().flat_map(|label| [&[label.len() as u8], label].concat()).chain([0]).collect();
+    format!("{WIRE}{}", BASE64.encode(&wire))
+}
+
+fn read_name(text: &str) -> Option<Name> {
+    let Some(encoded) = text.strip_prefix(WIRE) else { return Name::from_ascii(text).ok() };
+    Name::read(&mut BinDecoder::new(&BASE64.decode(encoded.as_bytes()).ok()?)).ok()
+}
+
 fn read_set(saved: &SavedSet) -> Option<(u16, RecordSet)> {
     let data: Vec<_> =
         saved.data.iter().map(|text| decode(saved.kind.into(), &BASE64.decode(text.as_bytes()).ok()?)).collect::<Option<_>>()?;
@@ -144,6 +162,11 @@ pub(super) fn encode(data: &RData) -> Option<Vec<u8>> {
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     data.emit(&mut encoder).ok()?;
     Some(wire)
+}
+
+/// True for rdata that will come back from disk as it is; what would not must never get into the zone.
+pub(super) fn survives(data: &RData) -> bool {
+    data.is_update() || encode(data).and_then(|wire| decode(data.record_type(), &wire)).as_ref() == Some(data)
 }
 
 fn decode(kind: RecordType, wire: &[u8]) -> Option<RData> {

@@ -7,6 +7,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordData, RecordType};
 
 use super::policy;
+use super::snapshot;
 use super::zone::{Answer, Node, RecordSet, Zone};
 use crate::account::name::MachineName;
 
@@ -33,8 +34,8 @@ pub enum UpdateError {
         /// What it wanted to change.
         name: Name,
     },
-    /// A type no machine may publish.
-    #[error("no {kind} records may be published at {name}")]
+    /// A type no machine may publish, or rdata that is too long or could not be kept.
+    #[error("this {kind} record may not be published at {name}")]
     Type {
         /// The type.
         kind: RecordType,
@@ -118,7 +119,7 @@ impl Zone {
         if !policy::may_write(self.origin(), machine, name) {
             return Err(UpdateError::NotOwner { machine: machine.clone(), name: name.clone() });
         }
-        if !policy::is_writable(kind) || octets(&change.data) > MAX_RDATA {
+        if !policy::is_writable(kind) || octets(&change.data) > MAX_RDATA || !snapshot::survives(&change.data) {
             return Err(UpdateError::Type { kind, name: name.clone() });
         }
         Ok(())
@@ -209,5 +210,5 @@ fn apply(node: &mut Node, change: &Record, max_ttl: u32, expires: Instant) {
 
 /// The rdata's length on the wire, uncompressed; more than any limit if it cannot be encoded.
 fn octets(data: &RData) -> usize {
-    if data.is_update() { 0 } else { super::snapshot::encode(data).map_or(usize::MAX / 2, |wire| wire.len()) }
+    if data.is_update() { 0 } else { snapshot::encode(data).map_or(usize::MAX / 2, |wire| wire.len()) }
 }
