@@ -164,6 +164,7 @@ impl Directory {
     fn failed(&mut self, cause: String, now: Instant) -> Vec<Command> {
         let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.settings.poll);
         self.failures = self.failures.saturating_add(1);
+        self.serial = None; // who knows what happened there: read all of it next time
         self.answered(now + wait, now);
         if self.trouble.as_ref() == Some(&cause) {
             return Vec::new();
@@ -176,5 +177,98 @@ impl Directory {
         self.asking = false;
         let again = std::mem::take(&mut self.again);
         self.next = if again { self.asked.map_or(now, |asked| (asked + GAP).max(now)) } else { next };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn directory(now: Instant) -> Directory {
+        let zone = "alice.btmm.internal".parse().unwrap();
+        Directory::new(Settings { zone, poll: seconds(30), horizon: seconds(7200), filter: Filter::default() }, now)
+    }
+
+    fn imac(version: &str) -> Advertisement {
+        Advertisement {
+            machine: "imac".parse().unwrap(),
+            inner: "fd00::1".parse().unwrap(),
+            candidates: Vec::new(),
+            nat: String::new(),
+            version: version.to_owned(),
+        }
+    }
+
+    fn records(version: &str) -> Vec<Record> {
+        imac(version).to_update(&"alice.btmm.internal".parse().unwrap()).unwrap()
+    }
+
+    fn failed(why: &str) -> Input {
+        Input::Failed(why.to_owned())
+    }
+
+    #[test]
+    fn it_reads_the_zone_once_and_then_only_when_the_serial_moves() {
+        let now = Instant::now();
+        let mut directory = directory(now);
+        let name: MachineName = "imac".parse().unwrap();
+        assert_eq!(directory.handle(Input::Timeout, now), [Command::AskZone]);
+        assert_eq!(directory.handle(Input::Zone(1, records("a")), now), [Command::Changed(name.clone(), Some(imac("a"))), Command::Read]);
+        assert_eq!(directory.poll_timeout().unwrap().0, now + seconds(30));
+        assert_eq!(directory.handle(Input::Timeout, now + seconds(30)), [Command::AskSerial]);
+        assert_eq!(directory.handle(Input::Serial(1), now + seconds(30)), []);
+        assert_eq!(directory.handle(Input::Timeout, now + seconds(60)), [Command::AskSerial]);
+        assert_eq!(directory.handle(Input::Serial(2), now + seconds(60)), [Command::AskZone]);
+        assert_eq!(directory.handle(Input::Zone(2, records("a")), now + seconds(60)), [Command::Read], "nothing new to tell");
+        assert_eq!(directory.lookup(&name), Some(&imac("a")));
+        directory.handle(Input::Timeout, now + seconds(90));
+        directory.handle(Input::Serial(3), now + seconds(90));
+        assert_eq!(directory.handle(Input::Zone(3, Vec::new()), now + seconds(90)), [Command::Changed(name, None), Command::Read]);
+    }
+
+    #[test]
+    fn looking_now_is_at_once_but_not_in_a_flood() {
+        let now = Instant::now();
+        let mut directory = directory(now);
+        directory.handle(Input::Timeout, now);
+        directory.handle(Input::LookNow, now);
+        assert_eq!(directory.handle(Input::Timeout, now), [], "one question at a time");
+        directory.handle(Input::Zone(1, Vec::new()), now);
+        assert_eq!(directory.poll_timeout().unwrap().0, now + GAP, "told while asking: asks again");
+        assert_eq!(directory.handle(Input::Timeout, now + GAP), [Command::AskSerial]);
+        directory.handle(Input::Serial(1), now + GAP);
+        directory.handle(Input::LookNow, now + seconds(10));
+        assert_eq!(directory.handle(Input::Timeout, now + seconds(10)), [Command::AskSerial]);
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_what_was_read_is_believed_no_longer_than_a_lease() {
+        let mut now = Instant::now();
+        let mut directory = directory(now);
+        let name: MachineName = "imac".parse().unwrap();
+        directory.handle(Input::Timeout, now);
+        directory.handle(Input::Zone(1, records("a")), now);
+        let doubt = now + seconds(7200);
+        now += seconds(30);
+        directory.handle(Input::Timeout, now);
+        assert_eq!(directory.handle(failed("no route"), now), [Command::Unreachable("no route".to_owned())]);
+        let mut gone = Vec::new();
+        while now < doubt {
+            now = directory.poll_timeout().unwrap().0;
+            gone = directory.handle(Input::Timeout, now);
+            if now < doubt {
+                assert_eq!(gone, [Command::AskZone], "after trouble everything is read");
+                assert_eq!(directory.handle(failed("no route"), now), []);
+                assert!(directory.lookup(&name).is_some());
+            }
+        }
+        assert_eq!(gone.first(), Some(&Command::Changed(name.clone(), None)));
+        now += seconds(1);
+        let told = directory.handle(Input::Zone(1, records("a")), now);
+        assert_eq!(told, [Command::Reachable, Command::Changed(name, Some(imac("a"))), Command::Read]);
     }
 }

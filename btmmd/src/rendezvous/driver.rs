@@ -69,6 +69,15 @@ fn now() -> Now {
     Now { monotonic: clock::monotonic(), wall }
 }
 
+/// Different every time; spreads machines and serials out, hides nothing.
+fn random() -> u64 {
+    let mut octets = [0; 8];
+    if aws_lc_rs::rand::fill(&mut octets).is_err() {
+        return clock::boottime().as_nanos() as u64;
+    }
+    u64::from_ne_bytes(octets)
+}
+
 /// DNS over a stream (RFC 1035 §4.2.2): each message after its length.
 fn framed<S: AsyncRead + AsyncWrite>(stream: S) -> Framed<S, LengthDelimitedCodec> {
     LengthDelimitedCodec::builder().length_field_type::<u16>().max_frame_length(usize::from(u16::MAX)).new_framed(stream)

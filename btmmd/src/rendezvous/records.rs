@@ -198,7 +198,7 @@ pub fn read_machine(
 ) -> Result<Option<Advertisement>, RecordsError> {
     let host = host(machine, zone)?;
     let service = service(&host)?;
-    let mut inner = None;
+    let mut inners = Vec::new();
     let mut services = Vec::new();
     let mut advertisement = Advertisement {
         machine: machine.clone(),
@@ -210,17 +210,16 @@ pub fn read_machine(
     let mut kinds = Vec::new();
     for record in records.iter().filter(|record| record.dns_class == DNSClass::IN) {
         match &record.data {
-            RData::AAAA(address) if record.name == host => {
-                if inner.replace(address.0).is_some_and(|before| before != address.0) {
-                    return Err(RecordsError::SeveralInner(machine.clone()));
-                }
-            }
+            RData::AAAA(address) if record.name == host => inners.push(address.0),
             RData::SRV(srv) if record.name == service && host.zone_of(&srv.target) => services.push(srv),
             RData::TXT(txt) if record.name == service => read_texts(txt, &mut advertisement, &mut kinds),
             _ => {}
         }
     }
-    let Some(inner) = inner else { return Ok(None) };
+    let Some(&inner) = inners.first() else { return Ok(None) };
+    if inners.iter().any(|other| *other != inner) {
+        return Err(RecordsError::SeveralInner(machine.clone()));
+    }
     advertisement.inner = inner;
     services.sort_by_key(|srv| srv.priority);
     for (order, srv) in services.into_iter().take(MAX_CANDIDATES).enumerate() {

@@ -89,7 +89,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// An empty zone served by `base`. `serial` should exceed those of any earlier zone of that name: seconds since 1970 do.
+    /// An empty zone served by `base`. A `serial` at random lets everyone notice that an earlier zone of that name was lost.
     pub fn new(zone: &ZoneName, base: &MachineName, limits: Limits, serial: u32) -> Self {
         let fqdn = |text: &str| Name::from_ascii(format!("{text}.")).expect("zone and machine names are LDH and short enough for DNS");
         Self { origin: fqdn(zone.as_str()), base: fqdn(&base.in_zone(zone)), limits, serial, nodes: BTreeMap::new() }

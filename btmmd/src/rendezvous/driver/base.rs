@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{RendezvousError, framed, now, receive, send};
+use super::{RendezvousError, framed, now, random, receive, send};
 use crate::account::name::{MachineName, ZoneName};
 use crate::rendezvous::server::{Replies, Server};
 use crate::rendezvous::tsig::TsigSecret;
@@ -54,7 +54,7 @@ impl SharedServer {
         let opened = match fs::read(&file) {
             Ok(bytes) => Zone::from_snapshot(&bytes, zone, base, limits, now.monotonic, now.wall)
                 .map_err(|why| RendezvousError::State { path: file.clone(), why })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Zone::new(zone, base, limits, now.wall as u32),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Zone::new(zone, base, limits, random() as u32),
             Err(why) => return Err(RendezvousError::File { path: file, why }),
         };
         let server = Mutex::new(Server::new(zone.clone(), opened));

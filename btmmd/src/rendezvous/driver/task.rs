@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Base, DotClient, RendezvousError};
+use super::{Base, DotClient, RendezvousError, random};
 use crate::account::name::{MachineName, ZoneName};
 use crate::clock;
 use crate::rendezvous::directory::{self, Directory};
@@ -171,7 +171,7 @@ impl Task {
             filter: Filter { allow_loopback: settings.allow_loopback },
         };
         Self {
-            publisher: Publisher::new(settings.first_delay, seed()),
+            publisher: Publisher::new(settings.first_delay, random()),
             directory: Directory::new(watched, clock::monotonic()),
             settings,
             client: Arc::new(client),
@@ -297,13 +297,4 @@ impl Task {
             Err(_) => tracing::warn!("our records stay in the zone until their lease ends: the base does not answer"),
         }
     }
-}
-
-/// Different on every start; spreads machines out, hides nothing.
-fn seed() -> u64 {
-    let mut octets = [0; 8];
-    if aws_lc_rs::rand::fill(&mut octets).is_err() {
-        return clock::boottime().as_nanos() as u64;
-    }
-    u64::from_ne_bytes(octets)
 }
