@@ -1,7 +1,7 @@
 //! The UDP sockets of the encapsulation port: IKE with its non-ESP marker; ESP goes to the kernel without coming here (RFC 3948).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
@@ -11,7 +11,7 @@ use nix::sys::socket::{
     recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 /// The largest UDP payload.
 const LARGEST: usize = 65_535;
@@ -65,8 +65,8 @@ pub enum BindError {
 /// The sockets of the encapsulation port for IPv4 and, where the machine has it, IPv6.
 #[derive(Debug)]
 pub struct EncapSockets {
-    v4: AsyncFd<UdpSocket>,
-    v6: Option<AsyncFd<UdpSocket>>,
+    v4: UdpSocket,
+    v6: Option<UdpSocket>,
     port: u16,
 }
 
@@ -77,7 +77,7 @@ impl EncapSockets {
     /// installation of states to tell.
     pub fn bind(port: u16) -> Result<Self, BindError> {
         let v4 = open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        let port = v4.get_ref().local_addr().map_err(refused(port, "IPv4", "ask for the port"))?.port();
+        let port = v4.local_addr().map_err(refused(port, "IPv4", "ask for the port"))?.port();
         let v6 = match open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
             Ok(socket) => Some(socket),
             // A machine booted with ipv6.disable=1.
@@ -119,7 +119,7 @@ impl EncapSockets {
             (SocketAddr::V6(_), Some(v6)) => v6,
             (SocketAddr::V6(_), None) => return Err(Errno::EAFNOSUPPORT.into()),
         };
-        socket.async_io(Interest::WRITABLE, |socket| transmit_now(socket, local, remote, slices)).await
+        socket.async_io(Interest::WRITABLE, || transmit_now(socket, local, remote, slices)).await
     }
 }
 
@@ -127,12 +127,12 @@ impl EncapSockets {
 pub fn local_for(remote: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Connecting a UDP socket selects a route and an address and sends nothing.
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())
 }
 
-fn open(address: SocketAddr) -> Result<AsyncFd<UdpSocket>, BindError> {
+fn open(address: SocketAddr) -> Result<UdpSocket, BindError> {
     let (port, family) = (address.port(), if address.is_ipv4() { "IPv4" } else { "IPv6" });
     let refused = |action| move |errno: Errno| refused(port, family, action)(errno.into());
     let domain = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -149,7 +149,7 @@ fn open(address: SocketAddr) -> Result<AsyncFd<UdpSocket>, BindError> {
         bound => bound.map_err(refused("bind"))?,
     }
     take_esp_out(&fd).map_err(refused("let the kernel take ESP out"))?;
-    AsyncFd::register(UdpSocket::from(fd)).map_err(|error| self::refused(port, family, "watch")(error.into()))
+    UdpSocket::from_std(std::net::UdpSocket::from(fd)).map_err(self::refused(port, family, "watch"))
 }
 
 /// Makes the kernel decrypt ESP that arrives on the socket. A kernel without ESP in UDP says ENOPROTOOPT; then there is none to take out.
@@ -175,9 +175,9 @@ fn refused(port: u16, family: &'static str, action: &'static str) -> impl FnOnce
     move |source| BindError::Refused { port, family, action, source }
 }
 
-async fn receive(socket: &AsyncFd<UdpSocket>, port: u16) -> io::Result<Datagram> {
+async fn receive(socket: &UdpSocket, port: u16) -> io::Result<Datagram> {
     loop {
-        let received = socket.async_io(Interest::READABLE, |socket| receive_now(socket, port)).await;
+        let received = socket.async_io(Interest::READABLE, || receive_now(socket, port)).await;
         match received {
             Ok(Some(datagram)) => return Ok(datagram),
             Ok(None) => (),
