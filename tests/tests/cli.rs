@@ -6,6 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// An invitation by a base at 198.51.100.1, long expired.
+const CODE: &str = "btmm1-042cccv4040020g30g2gc1r81450p30d1r7h048j2c0020g30g2gc1r81450p30d1r7pnca9j3j2kk8";
+
 /// Runs `btmm` where no daemon is, with `input` as its standard input.
 fn btmm_fed(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_btmm-as-tested"))
@@ -101,21 +104,25 @@ fn commands_that_do_not_exist_yet_are_not_pretended() {
 
 #[test]
 fn an_unusable_code_is_refused_before_the_daemon_is_asked() {
-    let long = "x".repeat(4097);
-    for (arguments, input) in [
-        (&["join"][..], ""),
-        (&["join"], "\n"),
-        (&["join", "-"], "  \n"),
-        (&["join", ""], ""),
-        (&["join", "two words"], ""),
-        (&["join", "-"], "two words\n"),
-        (&["join", "-"], "esc\u{1b}ape\n"),
-        (&["join", long.as_str()], ""),
-        (&["join", "-"], long.as_str()),
+    let (none, cut) =
+        ("this is not an invitation code: one begins with btmm1-", "the invitation code is mistyped or cut short: copy it again");
+    let shortened = &CODE[..CODE.len() - 1];
+    let (long, endless) = (format!("{CODE}{CODE}"), "x".repeat(1 << 20));
+    for (arguments, input, expected) in [
+        (&["join"][..], "", none),
+        (&["join"], "\n", none),
+        (&["join", "-"], "  \n", none),
+        (&["join", ""], "", none),
+        (&["join", "two words"], "", none),
+        (&["join", "-"], "esc\u{1b}ape\n", none),
+        (&["join", "-"], endless.as_str(), none),
+        (&["join", shortened], "", cut),
+        (&["join", long.as_str()], "", cut),
+        (&["join", "-"], shortened, cut),
     ] {
         let output = btmm_fed(arguments, input);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert_eq!(told(&output), "btmm: CODE: use the one line that \"btmm invite\" printed, without spaces\n");
+        assert_eq!(told(&output), format!("btmm: CODE: {expected}\n"), "{arguments:?}");
     }
 }
 
@@ -131,7 +138,7 @@ fn without_a_daemon_every_command_that_needs_it_says_how_to_start_it_with_exit_c
         &["account", "show"],
         &["account", "create", "alice", "--serve"],
         &["invite"],
-        &["join", "code"],
+        &["join", CODE],
     ] {
         let output = btmm(arguments);
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 const SAMPLE: &str = include_str!("../../btmmd/src/control/status.sample.json");
+/// An invitation by a base at 198.51.100.1, long expired.
+const CODE: &str = "btmm1-042cccv4040020g30g2gc1r81450p30d1r7h048j2c0020g30g2gc1r81450p30d1r7pnca9j3j2kk8";
 /// A user and a group that own nothing.
 const NOBODY: u32 = 65_534;
 
@@ -100,8 +102,8 @@ async fn answer(mut requests: mpsc::Receiver<ControlRequest>) {
             Call::Ping(name, answer) => drop(answer.send(pong(name))),
             Call::On(answer) => drop(answer.send(Ok(Switched { on: true, changed: !std::mem::replace(&mut on, true) }))),
             Call::Off(answer) => drop(answer.send(Ok(Switched { on: false, changed: std::mem::replace(&mut on, false) }))),
-            Call::Invite(answer) => drop(answer.send(Ok(Invitation { code: "btmm1-abc".to_owned().into(), expires: 1_790_003_600 }))),
-            Call::Join(wanted, answer) if wanted.code.reveal() == "btmm1-abc" => {
+            Call::Invite(answer) => drop(answer.send(Ok(Invitation { code: CODE.to_owned().into(), expires: 1_790_003_600 }))),
+            Call::Join(wanted, answer) if wanted.code.reveal() == CODE => {
                 drop(answer.send(sample().account.ok_or(ControlError::NoAccount {})));
             }
             Call::Join(_, answer) => drop(answer.send(Err(ControlError::failed("invitation", "used already")))),
@@ -160,8 +162,8 @@ fn every_reply_has_its_json_shape() {
     assert_eq!(daemon.json(&["off"]), json!({"on": false, "changed": false}));
     assert_eq!(daemon.json(&["on"]), json!({"on": true, "changed": true}));
     assert_eq!(daemon.json(&["account", "show"]), sample["account"]);
-    assert_eq!(daemon.json(&["join", "btmm1-abc"]), sample["account"]);
-    assert_eq!(daemon.json(&["invite"]), json!({"code": "btmm1-abc", "expires": 1_790_003_600}));
+    assert_eq!(daemon.json(&["join", CODE]), sample["account"]);
+    assert_eq!(daemon.json(&["invite"]), json!({"code": CODE, "expires": 1_790_003_600}));
     assert_eq!(daemon.json(&["version"]), json!({"btmm": env!("CARGO_PKG_VERSION"), "btmmd": "0.1.0"}));
     let pong = json!({
         "machine": "imac", "inner": "fd7a:1b2c:3d4e::1", "remote": "198.51.100.7:4500", "via": "direct", "rtt_us": 23400, "connect_us": null
@@ -173,17 +175,18 @@ fn every_reply_has_its_json_shape() {
 fn the_code_alone_goes_to_standard_output() {
     let daemon = Daemon::start(None);
     let output = daemon.btmm(&["invite"]);
-    assert_eq!(printed(&output), "btmm1-abc\n");
+    assert_eq!(printed(&output), format!("{CODE}\n"));
     assert!(told(&output).starts_with("for one machine, once; it ends "), "{}", told(&output));
 }
 
 #[test]
 fn a_code_is_taken_from_the_argument_or_from_standard_input() {
     let daemon = Daemon::start(None);
-    for arguments in [&["join"][..], &["join", "-"], &["join", "btmm1-abc"], &["join", " btmm1-abc\n"]] {
+    let spaced = format!(" {CODE}\n");
+    for arguments in [&["join"][..], &["join", "-"], &["join", CODE], &["join", spaced.as_str()]] {
         let mut child = daemon.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // With the code as its argument it does not read.
-        let _ = child.stdin.take().unwrap().write_all(b"  btmm1-abc \nrest");
+        let _ = child.stdin.take().unwrap().write_all(format!("  {CODE} \nrest").as_bytes());
         let output = child.wait_with_output().unwrap();
         let expected = "joined account alice; this machine is laptop.alice.btmm.internal (fd7a:1b2c:3d4e:0:89ab:cdef:123:4567)\n";
         assert_eq!((output.status.code(), printed(&output).as_str()), (Some(0), expected), "{arguments:?}");
@@ -193,9 +196,10 @@ fn a_code_is_taken_from_the_argument_or_from_standard_input() {
 #[test]
 fn refusals_are_one_line_naming_the_object_with_their_exit_code() {
     let daemon = Daemon::start(None);
+    let upper = CODE.to_uppercase();
     for (arguments, code, expected) in [
         (&["ping", "x", "-c", "1"][..], 2, "btmm: no machine \"x\" in alice.btmm.internal; you have: imac, mini, server\n"),
-        (&["join", "btmm1-old"], 1, "btmm: invitation: used already\n"),
+        (&["join", upper.as_str()], 1, "btmm: invitation: used already\n"),
         (&["account", "create", "bob", "--serve"], 1, "btmm: this machine is already bob in account alice\n"),
     ] {
         let output = daemon.btmm(arguments);
@@ -247,7 +251,7 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
         (&["off"][..], "Off"),
         (&["on"], "On"),
         (&["invite"], "Invite"),
-        (&["join", "code"], "Join"),
+        (&["join", CODE], "Join"),
         (&["account", "create", "bob", "--serve"], "AccountCreate"),
     ] {
         let output = run(NOBODY, changing);

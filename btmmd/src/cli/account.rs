@@ -2,6 +2,7 @@
 
 use super::args::{Create, Join};
 use super::words::{printable, relative};
+use crate::account::invite::{self, CodeError};
 use crate::control::messages::{AccountCreate, AccountStatus, Invitation, InvitationCode, Join as JoinCall};
 
 /// Longest code that is read from a terminal or pipe.
@@ -17,11 +18,11 @@ pub fn create(args: &Create) -> AccountCreate {
     }
 }
 
-/// The call for `btmm join` with the code as typed; `None` when there is none in it.
-pub fn join(args: &Join, typed: &str) -> Option<JoinCall> {
+/// The call for `btmm join` with the code as typed, when that can be one: a slip of the hand need not cross the internet.
+pub fn join(args: &Join, typed: &str) -> Result<JoinCall, CodeError> {
     let code = typed.trim();
-    let usable = !code.is_empty() && code.len() <= MAX_CODE && !code.contains(|c: char| c.is_control() || c.is_whitespace());
-    usable.then(|| JoinCall { code: InvitationCode::from(code.to_owned()), machine: args.machine.as_ref().map(ToString::to_string) })
+    code.parse::<invite::InvitationCode>()?;
+    Ok(JoinCall { code: InvitationCode::from(code.to_owned()), machine: args.machine.as_ref().map(ToString::to_string) })
 }
 
 /// After `btmm account create`.

@@ -170,10 +170,7 @@ fn run_join(args: &args::Join, output: Output) -> Result<ExitClass, Failure> {
         Some("-") | None => read_code()?,
         Some(code) => code.to_owned(),
     };
-    let call = account::join(args, &typed).ok_or_else(|| Failure::Value {
-        argument: "CODE",
-        message: "use the one line that \"btmm invite\" printed, without spaces".to_owned(),
-    })?;
+    let call = account::join(args, &typed).map_err(|error| Failure::Value { argument: "CODE", message: error.to_string() })?;
     let reply = connect(&runtime_dir())?.join(&call)?;
     output.print(&reply, |_| account::joined(&reply))
 }
