@@ -13,7 +13,7 @@ pub mod firewall;
 pub mod holding;
 pub mod interfaces;
 mod linux;
-mod object;
+pub mod object;
 pub mod waiting_room;
 
 use std::net::Ipv6Addr;
