@@ -56,6 +56,12 @@ fn wait_egress(context: TcContext) -> i32 {
     conclude(&context, verdict)
 }
 
+/// Nothing: what `cargo xtask bench gate` measures the others against. Never attached.
+#[xdp(frags)]
+fn empty(_context: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
 /// Passing leaves the say to filters behind ours (`TC_ACT_UNSPEC`).
 #[inline(always)]
 fn conclude(context: &TcContext, verdict: Verdict) -> i32 {

@@ -1,4 +1,5 @@
 //! What the tests of the real kernel share.
+pub mod bench_gate;
 pub mod frames;
 pub mod lab;
 pub mod pair;

@@ -1,0 +1,139 @@
+//! `cargo xtask bench gate`: nanoseconds of `gate` per packet, by BPF_PROG_TEST_RUN, against an empty XDP program in the same run.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use aya::programs::{Program, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use btmmd::datapath::{Datapath, Settings, object};
+use serde::Serialize;
+
+use crate::frames::{IPV4, UDP, esp, ethernet, ike, ipv4, to_4500, udp};
+use crate::lab::Node;
+
+/// Repetitions the kernel averages over for one figure.
+const REPEAT: u32 = 1_000_000;
+/// Pairs of ours and baseline, in turn; the medians count.
+const PAIRS: usize = 7;
+/// SPIs looked up in turn, spread over the table.
+const PROBES: u32 = 8;
+const FEW: u32 = 16;
+const MANY: u32 = 65_536;
+
+/// One line of the result, as every bench prints it.
+#[derive(Serialize)]
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    baseline: f64,
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    bench: &'static str,
+    results: Vec<Figure>,
+}
+
+/// Measures, and prints a table, or one line of JSON.
+///
+/// # Errors
+/// Without root, or in a build without the eBPF programs.
+pub fn run(json: bool) -> Result<()> {
+    let node = Node::new("bench")?;
+    let results = node.enter(measure)??;
+    if !json {
+        for figure in &results {
+            println!(
+                "{:26} {:8.2} {:5}  baseline {:8.2}  ratio {:.3}",
+                figure.name, figure.value, figure.unit, figure.baseline, figure.ratio
+            );
+        }
+    }
+    println!("{}", serde_json::to_string(&Report { bench: "gate", results })?);
+    Ok(())
+}
+
+fn measure() -> Result<Vec<Figure>> {
+    let settings = Settings { ike_per_second: 1_000_000_000, ike_burst: 1_000_000_000, ..Settings::new("/var/lib/btmm") };
+    let mut datapath = Datapath::open(Path::new("/sys/fs/bpf/btmm"), &settings)?;
+    let mut bare = EbpfLoader::new().load(object::bytes()?)?;
+    let empty: &mut Xdp = bare.program_mut("empty").context("the object has an empty program")?.try_into()?;
+    empty.load()?;
+
+    let other = ethernet(&[], IPV4, &ipv4(&[], 0, UDP, &udp(53, 5353, &esp(1))));
+    fill(&mut datapath, 0, FEW)?;
+    let few = pairs(&bare, &datapath, &accepted(FEW))?;
+    let drops = pairs(&bare, &datapath, &[to_4500(&esp(0x0fff_ffff))])?;
+    let ikes = pairs(&bare, &datapath, &[to_4500(&ike())])?;
+    let others = pairs(&bare, &datapath, &[other])?;
+    fill(&mut datapath, FEW, MANY)?;
+    let many = pairs(&bare, &datapath, &accepted(MANY))?;
+    let flatness = many.ours / few.ours;
+    Ok(vec![
+        many.figure("esp-accept-ns"),
+        drops.figure("esp-drop-ns"),
+        ikes.figure("ike-ns"),
+        others.figure("other-ns"),
+        Figure {
+            name: "esp-accept-over-empty-ns",
+            value: many.ours - many.empty,
+            unit: "ns",
+            baseline: many.empty,
+            ratio: many.empty / many.ours,
+        },
+        Figure { name: "esp-accept-flatness", value: flatness, unit: "ratio", baseline: 1.0, ratio: 1.0 / flatness },
+    ])
+}
+
+/// SPI number `n`: no pattern that a hash could favour.
+fn spi(n: u32) -> u32 {
+    0x1000_0000 | (n.wrapping_mul(2_654_435_761) >> 4)
+}
+
+fn fill(datapath: &mut Datapath, from: u32, to: u32) -> Result<()> {
+    (from..to).try_for_each(|n| datapath.set_inbound_sa(spi(n), true)).context("filling the map of SPIs")
+}
+
+/// ESP of SPIs spread over a table of `count`.
+fn accepted(count: u32) -> Vec<Vec<u8>> {
+    (0..PROBES).map(|probe| to_4500(&esp(spi(probe * (count / PROBES))))).collect()
+}
+
+/// Medians over the pairs, nanoseconds per packet.
+struct Pairs {
+    ours: f64,
+    empty: f64,
+}
+
+impl Pairs {
+    fn figure(&self, name: &'static str) -> Figure {
+        Figure { name, value: self.ours, unit: "ns", baseline: self.empty, ratio: self.empty / self.ours }
+    }
+}
+
+fn pairs(bare: &Ebpf, datapath: &Datapath, frames: &[Vec<u8>]) -> Result<Pairs> {
+    let (mut ours, mut empty) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        empty.push(nanoseconds(bare, "empty", frames)?);
+        ours.push(nanoseconds(datapath.programs(), "gate", frames)?);
+    }
+    Ok(Pairs { ours: median(ours), empty: median(empty) })
+}
+
+fn nanoseconds(programs: &Ebpf, name: &str, frames: &[Vec<u8>]) -> Result<f64> {
+    let Some(Program::Xdp(program)) = programs.program(name) else { anyhow::bail!("the object has no XDP program {name}") };
+    let repeat = REPEAT / frames.len() as u32;
+    let mut sum = 0.0;
+    for frame in frames {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        sum += program.test_run(options)?.duration.as_nanos() as f64;
+    }
+    Ok(sum / frames.len() as f64)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
