@@ -119,7 +119,7 @@ impl Server {
             return None;
         };
         Some(async move {
-            let end = server::serve(stream, caller, requests).await;
+            let end = server::serve(stream, caller, requests, server::Deadlines::default()).await;
             tracing::trace!(uid = caller.uid, %end, "control connection ended");
             drop(slot);
         })

@@ -19,16 +19,27 @@ use super::wire::{self, Frames, Incoming, Method, ServiceError, WireError};
 
 /// How many calls a connection may have waiting behind the one at work.
 const PIPELINE: usize = 16;
-/// How long the event loop may take over a call that only asks.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// How long the event loop may take over a call that changes something: a join crosses the internet.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
-/// How long one probe may take, making the tunnel included.
-const PING_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a caller may take to read what it asked for.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a caller may be silent between calls.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// How long the event loop may take over an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For a call that only asks.
+    pub read: Duration,
+    /// For a call that changes something: a join crosses the internet.
+    pub change: Duration,
+    /// For one probe, making the tunnel included; after it the probe counts as lost.
+    pub probe: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { read: Duration::from_secs(10), change: Duration::from_secs(120), probe: Duration::from_secs(10) }
+    }
+}
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +59,21 @@ pub enum SessionEnd {
 }
 
 /// Serves one connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite>(stream: S, caller: Caller, requests: mpsc::Sender<ControlRequest>) -> SessionEnd {
+pub async fn serve<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    caller: Caller,
+    requests: mpsc::Sender<ControlRequest>,
+    deadlines: Deadlines,
+) -> SessionEnd {
     let (reader, writer) = tokio::io::split(stream);
-    let mut session =
-        Session { frames: FramedRead::new(reader, Frames::new(wire::MAX_CALL)), waiting: VecDeque::new(), writer, caller, requests };
+    let mut session = Session {
+        frames: FramedRead::new(reader, Frames::new(wire::MAX_CALL)),
+        waiting: VecDeque::new(),
+        writer,
+        caller,
+        requests,
+        deadlines,
+    };
     match session.run().await {
         Ok(()) => SessionEnd::HungUp,
         Err(end) => end,
@@ -64,6 +86,7 @@ struct Session<S> {
     writer: WriteHalf<S>,
     caller: Caller,
     requests: mpsc::Sender<ControlRequest>,
+    deadlines: Deadlines,
 }
 
 impl<S: AsyncRead + AsyncWrite> Session<S> {
@@ -87,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         if method.changes() && !self.caller.may_change {
             return self.error(oneway, &not_permitted(&method, self.caller)).await;
         }
+        let Deadlines { read, change, .. } = self.deadlines;
         match method {
             Method::GetInfo => self.reply(oneway, &info(), false).await,
             Method::GetInterfaceDescription(asked) => self.describe(oneway, &asked.interface).await,
@@ -95,15 +119,15 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
                 self.error(oneway, &ControlError::BadArgument { argument: format!("parameters of {method}"), message }).await
             }
             Method::Ping(ping) => self.ping(oneway, more, ping).await,
-            Method::Status => self.ask(oneway, READ_DEADLINE, Call::Status).await,
-            Method::Machines => self.ask(oneway, READ_DEADLINE, Call::Machines).await,
-            Method::Metrics => self.ask(oneway, READ_DEADLINE, Call::Metrics).await,
-            Method::On => self.ask(oneway, CHANGE_DEADLINE, Call::On).await,
-            Method::Off => self.ask(oneway, CHANGE_DEADLINE, Call::Off).await,
-            Method::Invite => self.ask(oneway, CHANGE_DEADLINE, Call::Invite).await,
-            Method::Reload => self.ask(oneway, CHANGE_DEADLINE, Call::Reload).await,
-            Method::AccountCreate(wanted) => self.ask(oneway, CHANGE_DEADLINE, |answer| Call::AccountCreate(wanted, answer)).await,
-            Method::Join(wanted) => self.ask(oneway, CHANGE_DEADLINE, |answer| Call::Join(wanted, answer)).await,
+            Method::Status => self.ask(oneway, read, Call::Status).await,
+            Method::Machines => self.ask(oneway, read, Call::Machines).await,
+            Method::Metrics => self.ask(oneway, read, Call::Metrics).await,
+            Method::On => self.ask(oneway, change, Call::On).await,
+            Method::Off => self.ask(oneway, change, Call::Off).await,
+            Method::Invite => self.ask(oneway, change, Call::Invite).await,
+            Method::Reload => self.ask(oneway, change, Call::Reload).await,
+            Method::AccountCreate(wanted) => self.ask(oneway, change, |answer| Call::AccountCreate(wanted, answer)).await,
+            Method::Join(wanted) => self.ask(oneway, change, |answer| Call::Join(wanted, answer)).await,
         }
     }
 
@@ -115,8 +139,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         call: impl FnOnce(Answer<T>) -> Call,
     ) -> Result<(), SessionEnd> {
         match self.answer(deadline, call).await? {
-            Ok(value) => self.reply(oneway, &value, false).await,
-            Err(error) => self.error(oneway, &error).await,
+            Some(Ok(value)) => self.reply(oneway, &value, false).await,
+            Some(Err(error)) => self.error(oneway, &error).await,
+            None => self.error(oneway, &ControlError::failed("btmmd", late(deadline))).await,
         }
     }
 
@@ -133,10 +158,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let mut sequence: u32 = 1;
         loop {
             let machine = ping.machine.clone();
-            let (pong, lost) = match self.answer(PING_DEADLINE, |answer| Call::Ping(machine, answer)).await? {
-                Ok(pong) => (Some(pong), None),
-                Err(ControlError::Unreachable { message, .. }) => (None, Some(message)),
-                Err(error) => return self.error(oneway, &error).await,
+            let (pong, lost) = match self.answer(self.deadlines.probe, |answer| Call::Ping(machine, answer)).await? {
+                Some(Ok(pong)) => (Some(pong), None),
+                Some(Err(ControlError::Unreachable { message, .. })) => (None, Some(message)),
+                Some(Err(error)) => return self.error(oneway, &error).await,
+                None => (None, Some(late(self.deadlines.probe))),
             };
             let last = count == Some(sequence);
             self.reply(oneway, &PingReply { sequence, pong, lost }, !last).await?;
@@ -148,15 +174,20 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         }
     }
 
-    async fn answer<T>(&mut self, deadline: Duration, call: impl FnOnce(Answer<T>) -> Call) -> Result<Result<T, ControlError>, SessionEnd> {
+    /// The event loop's answer; `None` when the deadline passed first.
+    async fn answer<T>(
+        &mut self,
+        deadline: Duration,
+        call: impl FnOnce(Answer<T>) -> Call,
+    ) -> Result<Option<Result<T, ControlError>>, SessionEnd> {
         let (answer, reply) = oneshot::channel();
         let request = ControlRequest { caller: self.caller, call: call(answer) };
         let requests = self.requests.clone();
         self.while_connected(requests.send(request)).await?.map_err(|_| SessionEnd::Stopping)?;
         Ok(match self.while_connected(timeout(deadline, reply)).await? {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(_)) => Err(ControlError::failed("btmmd", "stopped before it had an answer")),
-            Err(_) => Err(ControlError::failed("btmmd", format!("no answer within {} s", deadline.as_secs()))),
+            Ok(Ok(answered)) => Some(answered),
+            Ok(Err(_)) => Some(Err(ControlError::failed("btmmd", "stopped before it had an answer"))),
+            Err(_) => None,
         })
     }
 
@@ -209,6 +240,10 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         bytes.zeroize();
         written.map_err(|_| SessionEnd::Idle)?.map_err(|_| SessionEnd::HungUp)
     }
+}
+
+fn late(deadline: Duration) -> String {
+    format!("no answer within {} s", deadline.as_secs_f32())
 }
 
 fn refuse_ping(count: Option<u32>, interval_ms: u32) -> Option<ControlError> {

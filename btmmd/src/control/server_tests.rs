@@ -17,9 +17,13 @@ struct Line {
 
 impl Line {
     fn open(caller: Caller) -> (Self, Receiver<ControlRequest>) {
+        Self::open_with(caller, Deadlines::default())
+    }
+
+    fn open_with(caller: Caller, deadlines: Deadlines) -> (Self, Receiver<ControlRequest>) {
         let (ours, theirs) = duplex(256 * 1024);
         let (requests, received) = mpsc::channel(8);
-        tokio::spawn(serve(theirs, caller, requests));
+        tokio::spawn(serve(theirs, caller, requests, deadlines));
         (Self { stream: ours, frames: Frames::new(wire::MAX_REPLY), buffer: BytesMut::new() }, received)
     }
 
@@ -160,6 +164,30 @@ async fn probes_are_numbered_and_a_lost_one_does_not_end_the_stream() {
     }
     line.send(r#"{"method":"org.btmm.Control.Ping","more":true,"parameters":{"machine":"odd"}}"#).await;
     assert_eq!(line.reply().await["error"], "org.btmm.Control.NoSuchMachine");
+}
+
+#[tokio::test]
+async fn what_the_event_loop_does_not_answer_in_time_is_told() {
+    let short = Duration::from_millis(100);
+    let (mut line, mut requests) = Line::open_with(ROOT, Deadlines { read: short, change: short, probe: short });
+    let unanswered = tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some(request) = requests.recv().await {
+            unanswered.push(request);
+        }
+        unanswered.len()
+    });
+    for method in ["Status", "On"] {
+        line.send(&format!(r#"{{"method":"org.btmm.Control.{method}"}}"#)).await;
+        let reply = line.reply().await;
+        assert_eq!(reply["parameters"], serde_json::json!({"object": "btmmd", "message": "no answer within 0.1 s"}));
+    }
+    line.send(r#"{"method":"org.btmm.Control.Ping","more":true,"parameters":{"machine":"imac","count":2,"interval_ms":200}}"#).await;
+    for _ in 0..2 {
+        assert_eq!(line.reply().await["parameters"]["lost"], "no answer within 0.1 s", "a late probe is a lost one");
+    }
+    drop(line);
+    assert_eq!(unanswered.await.unwrap(), 4);
 }
 
 #[tokio::test]
