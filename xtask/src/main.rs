@@ -1,7 +1,12 @@
 //! The workspace's commands: set-up, build of the eBPF programs, test bed, packages.
 mod build_ebpf;
+mod ci;
 mod cpio;
+mod dist;
 mod setup;
+mod show;
+mod step;
+mod test;
 mod vm;
 mod workspace;
 
@@ -10,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use dist::Profile;
 use workspace::Workspace;
 
 #[derive(Parser)]
@@ -23,10 +29,32 @@ struct Arguments {
 enum Task {
     /// Install what is missing: build tools, QEMU, the lab root
     Setup,
-    /// Build the eBPF programs into target/ebpf
+    /// Build the eBPF programs that btmmd embeds
     BuildEbpf,
     /// Run a command in the lab's virtual machine
     Vm(vm::Request),
+    /// Tell the whole story: two homes, a base, a tunnel, the switch
+    Demo {
+        /// Passed on to `lab demo`
+        #[arg(last = true)]
+        rest: Vec<String>,
+    },
+    /// Run the tests: all rings, or one
+    Test(test::Arguments),
+    /// Measure
+    Bench(show::Bench),
+    /// Make the Debian package
+    Dist {
+        /// Package the programs that the tests have built, instead of optimised ones
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Check form, lints, documentation, licences and directions of imports, then run the tests
+    Ci {
+        /// Leave the tests out
+        #[arg(long)]
+        no_tests: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -45,5 +73,15 @@ fn run(arguments: &Arguments) -> Result<i32> {
         Task::Setup => setup::run(&workspace).map(|()| 0),
         Task::BuildEbpf => build_ebpf::run().map(|()| 0),
         Task::Vm(request) => vm::run(&workspace, request),
+        Task::Demo { rest } => show::demo(&workspace, rest),
+        Task::Test(arguments) => test::run(&workspace, arguments),
+        Task::Bench(bench) => show::bench(&workspace, bench),
+        Task::Dist { dev } => {
+            let deb = dist::run(&workspace, if *dev { Profile::Dev } else { Profile::Release })?;
+            println!("{}", deb.display());
+            Ok(0)
+        }
+        Task::Ci { no_tests: true } => ci::check(&workspace).map(|()| 0),
+        Task::Ci { no_tests: false } => ci::run(&workspace),
     }
 }

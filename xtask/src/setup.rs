@@ -3,6 +3,8 @@ mod labroot;
 mod packages;
 mod tools;
 
+pub use tools::{CARGO_DEB, CARGO_DENY};
+
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;

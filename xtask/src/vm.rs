@@ -76,8 +76,14 @@ pub fn run(workspace: &Workspace, request: &Request) -> Result<i32> {
 
 /// The command as a shell would read it.
 fn shell_words(command: &[String]) -> String {
-    let quoted: Vec<String> = command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    let quoted: Vec<String> = command.iter().map(|word| quote(word)).collect();
     quoted.join(" ")
+}
+
+/// One word as a shell would read it.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Variables of this process which the command inside shall see.
@@ -87,10 +93,8 @@ fn environment() -> String {
             || name.starts_with("PROPTEST_")
             || ["RUST_LOG", "RUST_BACKTRACE", "NEXTEST", "NO_COLOR", "TERM"].contains(&name)
     };
-    let mut text: String = std::env::vars()
-        .filter(|(name, _)| passed(name))
-        .map(|(name, value)| format!("export {name}={}\n", shell_words(&[value])))
-        .collect();
+    let mut text: String =
+        std::env::vars().filter(|(name, _)| passed(name)).map(|(name, value)| format!("export {name}={}\n", quote(&value))).collect();
     text.push_str("export BTMM_LAB=inside\n");
     text
 }

@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::{CODE_OF_TIMEOUT, Request, environment, shell_words};
+use super::{CODE_OF_TIMEOUT, Request, environment, quote, shell_words};
 use crate::workspace::Workspace;
 
 /// Makes an xfrm interface and an ESP state in a network namespace that dies with it.
@@ -42,8 +42,4 @@ pub fn run(workspace: &Workspace, request: &Request) -> Result<i32> {
         .status()
         .context("starting unshare")?;
     Ok(status.code().unwrap_or(CODE_OF_TIMEOUT))
-}
-
-fn quote(text: &str) -> String {
-    shell_words(&[text.to_owned()])
 }

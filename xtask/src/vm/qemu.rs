@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::kmod::Modules;
 use super::stream::copy_until_mark;
-use super::{CODE_OF_TIMEOUT, Request, environment, shell_words};
+use super::{CODE_OF_TIMEOUT, Request, environment, quote, shell_words};
 use crate::cpio::Archive;
 use crate::workspace::Workspace;
 
@@ -136,7 +136,6 @@ fn initial_root(workspace: &Workspace, request: &Request, lab: &Path, modules: &
     archive.file("vm/units.sh", include_bytes!("units.sh"));
     archive.file("vm/environment", environment().as_bytes());
     archive.file("vm/user.sh", format!("exec {}\n", shell_words(&request.command)).as_bytes());
-    let quote = |text: &str| shell_words(&[text.to_owned()]);
     let config = format!(
         "MARK={}\nCOVER={}\nINIT={}\nMOUNT_repo={}\nMOUNT_target={}\n",
         quote(mark),

@@ -1,0 +1,55 @@
+//! The Debian package.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::setup::CARGO_DEB;
+use crate::step::{cargo, output, succeed};
+use crate::workspace::Workspace;
+use crate::{build_ebpf, setup};
+
+/// Whether speed of the programs or of the build counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// What users get.
+    Release,
+    /// What the tests have built already.
+    Dev,
+}
+
+/// Builds everything in the package and the package; answers its file.
+pub fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    setup::run(workspace)?;
+    build_ebpf::run()?;
+    let (name, folder) = match profile {
+        Profile::Release => ("release", "release"),
+        Profile::Dev => ("dev", "debug"),
+    };
+    succeed(cargo(workspace).args(["build", "--package", "btmmd", "--bins", "--profile", name]))?;
+    let built = workspace.target.join(folder);
+    generate(&built, &built.join("dist"))?;
+    let deb = workspace.target.join("dist/btmm.deb");
+    fs::create_dir_all(workspace.target.join("dist"))?;
+    let tool = CARGO_DEB.find_or_build(workspace)?;
+    let mut command = std::process::Command::new(tool);
+    command.current_dir(&workspace.root);
+    // cargo-deb reads assets from target/release and puts the profile's folder in its place.
+    succeed(command.args(["--package", "btmmd", "--no-build", "--strip", "--profile", name, "--output"]).arg(&deb))?;
+    Ok(deb)
+}
+
+/// Manual pages, completions and the example configuration, by the programs that they describe.
+fn generate(built: &Path, to: &Path) -> Result<()> {
+    let (man, completions) = (to.join("man"), to.join("completions"));
+    for folder in [&man, &completions] {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    let btmm = || std::process::Command::new(built.join("btmm"));
+    succeed(btmm().args(["internal", "man"]).arg(&man))?;
+    succeed(btmm().args(["internal", "completions"]).arg(&completions))?;
+    let example = output(std::process::Command::new(built.join("btmmd")).arg("--print-config"))?;
+    fs::write(to.join("btmmd.toml"), example)?;
+    Ok(())
+}
