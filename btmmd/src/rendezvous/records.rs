@@ -12,7 +12,7 @@
 //! own, with exactly one address: `_autotunnel` for the preferred one, `_autotunnel-2`, `_autotunnel-3` … for the others. A reader of the
 //! original form (one target, several addresses) still works: each address is tried with the SRV's port.
 //!
-//! Reading is strict and bounded: the zone may be hostile. Addresses that can only hurt are left out.
+//! BIND takes no addresses at `_autotunnel.<host>` unless the zone says `check-names ignore;`. Reading is strict and bounded: the zone may be hostile. Addresses that can only hurt are left out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
