@@ -98,13 +98,13 @@ pub enum Refusal {
     #[error("too many wrong invitation codes came from this address: wait a minute")]
     TooManyTries,
     /// Another machine has the name.
-    #[error("another machine of the account is called {name}: join with another name, by `btmm join --name`")]
+    #[error("another machine of the account is called {name}: join with another name, by \"btmm join --machine NAME\"")]
     NameTaken {
         /// The name wanted.
         name: MachineName,
     },
     /// The machine is known under another name.
-    #[error("this machine is already in the account as {name}: join with that name, by `btmm join --name {name}`")]
+    #[error("this machine is already in the account as {name}: join with that name, by \"btmm join --machine {name}\"")]
     KnownAs {
         /// Its name.
         name: MachineName,
@@ -119,7 +119,7 @@ pub enum Refusal {
     #[error("the base does not understand this request: do both machines have the same version of btmm?")]
     NotUnderstood,
     /// The base could not do it; its own log says why.
-    #[error("the base failed to answer: see `journalctl -u btmmd` on the base")]
+    #[error("the base failed to answer: see \"journalctl -u btmmd\" on the base")]
     Failed,
 }
 

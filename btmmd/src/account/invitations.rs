@@ -26,13 +26,13 @@ const MAX_REMEMBERED: usize = 256;
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
 pub enum InvitationError {
     /// No such code.
-    #[error("the base does not know this invitation code: run `btmm invite` on the base again")]
+    #[error("the base does not know this invitation code: run \"btmm invite\" on the base again")]
     Unknown,
     /// It has admitted another machine.
-    #[error("this invitation code has been used already: run `btmm invite` on the base again")]
+    #[error("this invitation code has been used already: run \"btmm invite\" on the base again")]
     Used,
     /// Past its end.
-    #[error("this invitation code has expired: run `btmm invite` on the base again")]
+    #[error("this invitation code has expired: run \"btmm invite\" on the base again")]
     Expired,
     /// [`MAX_OUTSTANDING`] codes are waiting.
     #[error("{MAX_OUTSTANDING} invitation codes are waiting to be used: let one be used, or wait up to an hour")]

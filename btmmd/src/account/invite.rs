@@ -59,7 +59,7 @@ pub enum CodeError {
     #[error("an invitation code carries 1 to {MAX_ADDRESSES} addresses, not {0}")]
     Addresses(usize),
     /// Past its end by this machine's clock.
-    #[error("the invitation code has expired: run `btmm invite` on the base again (or set this machine's clock)")]
+    #[error("the invitation code has expired: run \"btmm invite\" on the base again (or set this machine's clock)")]
     Expired,
 }
 

@@ -75,3 +75,99 @@ impl Applicant {
         Ok((identity, roster))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::authority::Authority;
+    use crate::account::base::Base;
+    use crate::account::driver::tests::{Directory, directory};
+    use crate::account::key::KeyAlgorithm;
+    use crate::account::public_key::PublicKey;
+    use crate::account::tsig::TsigKey;
+    use crate::account::{AccountOptions, create};
+
+    struct Answered {
+        _directory: Directory,
+        base: Base,
+        found: FoundBase,
+        key: Arc<MachineKey>,
+        answer: Membership,
+    }
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000)
+    }
+
+    /// The answer of a base to a machine that asks to be called imac.
+    fn answered(algorithm: KeyAlgorithm) -> Answered {
+        let directory = directory();
+        let options = AccountOptions { account: "alice".parse().unwrap(), zone: None, machine: "base".parse().unwrap() };
+        let (identity, mut base) = create(directory.path(), options, now()).unwrap();
+        let key = Arc::new(MachineKey::generate(algorithm).unwrap());
+        let code = base.invite(&["192.0.2.1:4500".parse().unwrap()], now()).unwrap();
+        let request = applicant(&key).request(&code).unwrap();
+        let answer = base.join([192, 0, 2, 2].into(), &request, now()).unwrap();
+        let found = FoundBase {
+            certificate: identity.certificate().to_vec(),
+            authority: identity.trust().ca.clone(),
+            fqdn: "base.alice.btmm.internal".to_owned(),
+        };
+        Answered { _directory: directory, base, found, key, answer }
+    }
+
+    fn applicant(key: &Arc<MachineKey>) -> Applicant {
+        Applicant { key: Arc::clone(key), name: "imac".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_right_answer_is_believed_for_both_kinds_of_key() {
+        for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+            let Answered { key, answer, found, base, _directory } = answered(algorithm);
+            let (identity, roster) = applicant(&key).accept(answer, &found, Vec::new(), now()).unwrap();
+            assert_eq!(identity.fqdn(), "imac.alice.btmm.internal");
+            assert_eq!(roster, base.roster());
+        }
+    }
+
+    #[test]
+    fn an_answer_with_any_wrong_part_is_not_believed() {
+        let Answered { key, answer, found, base, _directory } = answered(KeyAlgorithm::EcdsaP256);
+        let other_key = MachineKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let other = PublicKey::from_spki(other_key.spki()).unwrap();
+        let mine = PublicKey::from_spki(key.spki()).unwrap();
+        let foreign = Authority::create("alice".parse().unwrap(), base.trust().zone.clone(), base.trust().prefix, now()).unwrap();
+        let imac: MachineName = "imac".parse().unwrap();
+        let laptop: MachineName = "laptop".parse().unwrap();
+        let wrong: Vec<(&str, Box<dyn Fn(&mut Membership) + '_>)> = vec![
+            ("another CA", Box::new(|answer| answer.authority = foreign.trust().ca.clone())),
+            ("a certificate by another CA", Box::new(|answer| answer.certificate = foreign.issue(&mine, &imac, now()).unwrap())),
+            ("a certificate for another key", Box::new(|answer| answer.certificate = base.authority.issue(&other, &imac, now()).unwrap())),
+            (
+                "a certificate for another name",
+                Box::new(|answer| answer.certificate = base.authority.issue(&mine, &laptop, now()).unwrap()),
+            ),
+            ("another name", Box::new(|answer| answer.name = laptop.clone())),
+            ("another base", Box::new(|answer| answer.base = laptop.clone())),
+            ("another zone", Box::new(|answer| answer.zone = "bob.btmm.internal".parse().unwrap())),
+            ("another prefix", Box::new(|answer| answer.prefix = crate::account::prefix::UlaPrefix::with_global_id([0; 5]))),
+            ("another TSIG key name", Box::new(|answer| answer.tsig = TsigKey::generate("laptop.alice.btmm.internal".into()).unwrap())),
+            (
+                "a roster without us",
+                Box::new(|answer| {
+                    let alone: Vec<_> = base.roster().machines().iter().filter(|machine| machine.base).cloned().collect();
+                    answer.roster = Roster::new(base.trust(), 9, alone).sign(&base.authority).unwrap();
+                }),
+            ),
+            ("a roster by another CA", Box::new(|answer| answer.roster = base.roster().sign(&foreign).unwrap())),
+        ];
+        for (what, spoil) in &wrong {
+            let mut spoiled = answer.clone();
+            spoil(&mut spoiled);
+            let refused = applicant(&key).accept(spoiled, &found, Vec::new(), now());
+            assert!(refused.is_err(), "{what}");
+            assert_eq!(refused.unwrap_err().to_string().lines().count(), 1, "{what}");
+        }
+        applicant(&key).accept(answer, &found, Vec::new(), now()).unwrap();
+    }
+}

@@ -35,7 +35,7 @@ pub(super) const BASE_STATE: &str = "base/state.json";
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// There is no account here.
-    #[error("{} does not exist: this machine is in no account yet; run `btmm account create` or `btmm join`", .0.display())]
+    #[error("{} does not exist: this machine is in no account yet; run \"btmm account create\" or \"btmm join\"", .0.display())]
     NoAccount(PathBuf),
     /// This machine is not a home base.
     #[error("{} does not exist: this machine is not the home base of its account", .0.display())]
@@ -70,7 +70,7 @@ pub enum StateError {
         format: u32,
     },
     /// A secret that others can read.
-    #[error("{} can be read by other users (mode {mode:04o}): run `chmod 600` on it, and join again if they are not trusted", path.display())]
+    #[error("{} can be read by other users (mode {mode:04o}): run \"chmod 600\" on it, and join again if they are not trusted", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,

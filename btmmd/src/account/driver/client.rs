@@ -169,6 +169,15 @@ impl Member {
         &self.identity
     }
 
+    /// From now on, and after a restart, looks for the base at `addresses`.
+    pub fn move_base(&mut self, addresses: Vec<SocketAddr>) -> Result<(), StateError> {
+        let mut moved = self.identity.clone();
+        moved.base.addresses = addresses;
+        moved.save(&self.state_dir)?;
+        self.identity = moved;
+        Ok(())
+    }
+
     /// Asks for the roster, checks it against the one known, keeps it on disk and returns it.
     pub async fn fetch_roster(&self, known: Option<&Roster>) -> Result<Roster, ClientError> {
         let (address, stream) = reach(&self.identity.base().addresses, Arc::clone(&self.tls)).await?;

@@ -283,8 +283,12 @@ async fn members_fetch_the_roster_and_renew_and_strangers_do_not() {
     let identity = join_as("imac", &served.invite(), &imac).await.unwrap();
     join_as("laptop", &served.invite(), &laptop).await.unwrap();
     let known = known_roster(imac.path(), identity.trust()).unwrap();
-    let own = OwnCertificate::new(&identity);
-    let mut member = Member::new(identity.clone(), own, imac.path()).unwrap();
+    let mut astray = identity.clone();
+    astray.base.addresses.clear();
+    let mut member = Member::new(astray, OwnCertificate::new(&identity), imac.path()).unwrap();
+    assert!(matches!(member.fetch_roster(None).await, Err(ClientError::NoAddress)));
+    member.move_base(vec![served.address]).unwrap();
+    assert_eq!(Identity::load(imac.path()).unwrap().base().addresses, [served.address]);
     let roster = member.fetch_roster(known.as_ref()).await.unwrap();
     assert_eq!(roster.machines().len(), 3);
     assert_eq!(known_roster(imac.path(), identity.trust()).unwrap().as_ref(), Some(&roster));
