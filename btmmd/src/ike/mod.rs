@@ -12,6 +12,7 @@
 //! - Every `InstallSa` is followed, in the end, by one `RemoveSa` for the same state (as moved).
 //! - All lists are bounded, and no input panics.
 pub mod cause;
+pub mod codec;
 pub mod config;
 pub mod crypto;
 pub mod driver;

@@ -1,9 +1,10 @@
 //! The cryptography of IKE, on aws-lc-rs.
-/// Key-exchange groups (IANA IKEv2 transform type 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Group {
-    /// Curve25519, group 31 (RFC 8031).
-    X25519,
-    /// 256-bit random ECP group, group 19 (RFC 5903).
-    P256,
-}
+pub mod aead;
+pub mod keys;
+pub mod prf;
+pub mod share;
+pub mod signature;
+
+pub use aead::SkCipher;
+pub use keys::{IkeKeys, child_keys};
+pub use share::{Group, KeyShare};
