@@ -4,12 +4,20 @@
 //! kernel state. UDP encapsulation always; certificates and RFC 7427 signatures both ways; one child SA per peer, whose traffic selectors are
 //! exactly the two certificates' inner addresses.
 //!
+//! ```text
+//!   Initiate ─► Dial ─► Opening ──SA_INIT──► Authenticating ──IKE_AUTH──┐
+//!                       (one per candidate)                             ├─► Established ──► Closing
+//!   SA_INIT request ─► HalfOpen ───────────────────────IKE_AUTH─────────┘    │       ▲
+//!                                                                            └─rekey─┘
+//! ```
+//!
 //! What the caller may rely on:
-//! - At most one tunnel per peer is *up*; `Up` and `Down` alternate for a peer, except that an `Initiate` for a peer that is up is answered by
-//!   `Up` again. Every `Initiate` for a peer that is not up is answered by `Up` or `Failed`.
+//! - At most one tunnel per peer is *up*. `Down` comes once for each tunnel that was up. `Up` comes again, without a `Down` between, when the peer
+//!   restarted and its new tunnel took over, and in answer to an `Initiate` for a peer that is up. Every `Initiate` for a peer that is not up is
+//!   answered by `Up` or `Failed`.
 //! - For a peer there is at most one outbound state in the kernel at any time, save between an `InstallSa` of the new one and the `RemoveSa` of
 //!   the old one that directly follows it.
-//! - Every `InstallSa` is followed, in the end, by one `RemoveSa` for the same state (as moved).
+//! - Every `InstallSa` is followed, in the end, by one `RemoveSa` for the same state (as moved). No key is installed twice.
 //! - All lists are bounded, and no input panics.
 pub mod cause;
 pub mod codec;
@@ -19,7 +27,25 @@ pub mod driver;
 pub mod port;
 pub mod status;
 
-use std::time::Instant;
+mod auth;
+mod authenticating;
+mod channel;
+mod child;
+mod closing;
+mod cookie;
+mod dial;
+mod election;
+mod established;
+mod half_open;
+mod init;
+mod nat;
+mod parts;
+mod rekey_child;
+mod rekey_ike;
+mod suite;
+mod table;
+mod timer;
+mod turn;
 
 pub use cause::{Cause, Reason};
 pub use config::IkeConfig;
@@ -28,35 +54,4 @@ pub use port::{
     SystemEntropy,
 };
 pub use status::SaStatus;
-
-/// Every IKE SA of this machine.
-pub struct Ike {
-    _config: IkeConfig,
-    _credentials: Box<dyn Credentials>,
-    _entropy: Box<dyn Entropy>,
-}
-
-impl Ike {
-    /// A machine without SAs.
-    pub fn new(config: IkeConfig, credentials: Box<dyn Credentials>, entropy: Box<dyn Entropy>) -> Self {
-        Self { _config: config, _credentials: credentials, _entropy: entropy }
-    }
-
-    /// Takes one input. Never panics; commands are waiting afterwards.
-    pub fn handle(&mut self, _input: Input, _now: Instant) {}
-
-    /// The next thing to do, in order.
-    pub fn poll_command(&mut self) -> Option<Command> {
-        None
-    }
-
-    /// When [`Input::Timeout`] is due, and what for.
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
-    }
-
-    /// The established IKE SAs, one per peer, by name.
-    pub fn status(&self) -> Vec<SaStatus> {
-        Vec::new()
-    }
-}
+pub use table::Ike;

@@ -72,6 +72,9 @@ pub enum Input {
     },
     /// Our own addresses or default route changed: every peer is probed from whatever source address the kernel now picks, and told of it by that.
     NetworkChanged,
+    /// Our own outer addresses with the encapsulation port, for NAT detection; replaces what was told before. Without any, peers will believe that we
+    /// are behind a NAT, which costs nothing but keepalives.
+    Addresses(Vec<SocketAddr>),
 }
 
 /// What is to be done, strictly in order; each kernel change is to be complete before the next command runs.

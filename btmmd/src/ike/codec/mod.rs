@@ -53,6 +53,13 @@ impl<'a> Message<'a> {
         Ok(Self { header, clear, protected })
     }
 
+    /// The initiator's SPI when `bytes` begin like an IKE_SA_INIT request, whatever follows.
+    pub fn init_request(bytes: &[u8]) -> Option<u64> {
+        let (header, _) = Header::read(&mut Reader::new(bytes), bytes.len()).ok()?;
+        let first = header.exchange == Exchange::SA_INIT && header.initiator && !header.response && header.spi_r == 0;
+        first.then_some(header.spi_i)
+    }
+
     /// Writes a message without an encrypted payload.
     pub fn encode(header: &Header, payloads: &[Payload]) -> Vec<u8> {
         let mut writer = Writer::new();

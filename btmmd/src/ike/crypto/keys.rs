@@ -92,8 +92,10 @@ mod tests {
         assert_eq!(keys.d.as_slice(), hex("c21a12f1c72d8d14bf692633f39a427da48287419dd546ca9f66e059850f69e9"));
         assert_eq!(keys.pi.as_slice(), hex("5eb82180f46c9a65debfeb705ef11d1ea706ff55033f09da6fe7905c682c5409"));
         assert_eq!(keys.pr.as_slice(), hex("431276c101d239c555a0604f14f16195f4c215e2ee73823ed85f58462920d75d"));
-        let mut ei = SkCipher::new(hex("bcb9d6090371719ef9d2cc74b2019a4bfc37efb29767cf7125239d04dee91432f9fc0dac").as_slice().try_into().unwrap());
-        let mut er = SkCipher::new(hex("4be0b4a007e5f14c38a49fa05967f42ebeaf10d48d929b080e39e38ac3a62495051b3396").as_slice().try_into().unwrap());
+        let mut ei =
+            SkCipher::new(hex("bcb9d6090371719ef9d2cc74b2019a4bfc37efb29767cf7125239d04dee91432f9fc0dac").as_slice().try_into().unwrap());
+        let mut er =
+            SkCipher::new(hex("4be0b4a007e5f14c38a49fa05967f42ebeaf10d48d929b080e39e38ac3a62495051b3396").as_slice().try_into().unwrap());
         assert_eq!(keys.ei.seal(b"a", b"b"), ei.seal(b"a", b"b"));
         assert_eq!(keys.er.seal(b"a", b"b"), er.seal(b"a", b"b"));
         let (to_responder, to_initiator) = child_keys(&keys.d, &[], &[1; 32], &[2; 32]);

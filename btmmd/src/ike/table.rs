@@ -1,0 +1,456 @@
+//! All IKE SAs, by the SPI we chose: what comes in finds its SA here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::authenticating::{Authenticated, Authenticating};
+use super::cause::{Cause, Reason};
+use super::channel::Path;
+use super::closing::{Closed, Closing};
+use super::codec::number::notify;
+use super::codec::{CodecError, Exchange, Message, Payload};
+use super::config::IkeConfig;
+use super::cookie::CookieJar;
+use super::dial::Dial;
+use super::election::Link;
+use super::established::{After, Established, Intent};
+use super::half_open::{self, HalfOpen, HalfOpened, InitKey, syntax};
+use super::init::{Opened, Opening};
+use super::parts::Parts;
+use super::port::{Command, Credentials, Entropy, Input};
+use super::status::SaStatus;
+use super::timer::{Earliest, Timer};
+use super::turn::{Core, Effect, Turn};
+
+/// Between two hints that an IKE SPI is unknown here.
+const UNKNOWN_SPI_EVERY: Duration = Duration::from_millis(100);
+
+/// An IKE SA in one of its states.
+pub(super) enum Sa {
+    Opening(Box<Opening>),
+    HalfOpen(Box<HalfOpen>),
+    Authenticating(Box<Authenticating>),
+    Established(Box<Established>),
+    Closing(Box<Closing>),
+}
+
+/// Every IKE SA of this machine.
+pub struct Ike {
+    pub(super) core: Core,
+    pub(super) sas: BTreeMap<u64, Sa>,
+    pub(super) dials: BTreeMap<String, Dial>,
+    pub(super) links: BTreeMap<String, Link>,
+    cookies: CookieJar,
+    /// Own SPIs of IKE_SA_INIT requests that were answered lately, and until when they are remembered.
+    answered: BTreeMap<InitKey, (u64, Instant)>,
+    hinted: Option<Instant>,
+}
+
+impl Ike {
+    /// A machine without SAs.
+    pub fn new(config: IkeConfig, credentials: Box<dyn Credentials>, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            core: Core::new(config, credentials, entropy),
+            sas: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            links: BTreeMap::new(),
+            cookies: CookieJar::default(),
+            answered: BTreeMap::new(),
+            hinted: None,
+        }
+    }
+
+    /// Takes one input. Never panics; commands are waiting afterwards.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Datagram { local, remote, bytes } => self.datagram(Path::of(local, remote), &bytes, now),
+            Input::Timeout => self.timeout(now),
+            Input::Initiate { peer, inner, candidates } => self.initiate(&peer, inner, candidates, now),
+            Input::Close { peer } => self.close(&normal(&peer), now),
+            Input::RekeyChild { spi_in } => self.with_child(spi_in, now, |sa, _| sa.intend(Intent::RekeyChild(spi_in))),
+            Input::RekeyIke { peer } => self.with_current(&normal(&peer), |sa| sa.intend(Intent::RekeyIke)),
+            Input::ChildExpired { spi_in } => self.child_expired(spi_in, now),
+            Input::Probe { peer } => self.with_current(&normal(&peer), Established::probe),
+            Input::Traffic { spi_in } => self.with_child(spi_in, now, |sa, t| sa.traffic_seen(t)),
+            Input::Moved { spi_in, remote } => self.with_child(spi_in, now, |sa, t| {
+                if sa.channel.path.remote != remote {
+                    sa.path_in_doubt(Some(remote), t);
+                }
+            }),
+            Input::NetworkChanged => self.network_changed(now),
+            Input::Addresses(addresses) => self.core.addresses = addresses,
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.core.commands.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, and what for.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let sas = self.sas.values().fold(Earliest::default(), |earliest, sa| earliest.and(self.earliest_of(sa)));
+        let dials = self.dials.values().fold(sas, |earliest, dial| earliest.and(dial.earliest()));
+        let links = self.links.values().fold(dials, |earliest, link| earliest.maybe(link.carry_at, Timer::Settle));
+        let all = self.core.lingering.iter().fold(links, |earliest, lingering| earliest.at(lingering.until, Timer::Linger));
+        all.get().map(|(when, timer)| (when, timer.name()))
+    }
+
+    /// The IKE SAs that carry tunnels, one per peer, by name.
+    pub fn status(&self) -> Vec<SaStatus> {
+        self.links.values().filter_map(|link| self.established(link.current)).map(Established::status).collect()
+    }
+
+    /// IKE SAs in any state, those of the attempts and of the good-byes included.
+    pub fn sa_count(&self) -> usize {
+        self.sas.len()
+    }
+
+    /// Established IKE SAs, duplicates and unused successors included.
+    pub fn established_count(&self) -> usize {
+        self.sas.values().filter(|sa| matches!(sa, Sa::Established(_))).count()
+    }
+
+    fn earliest_of(&self, sa: &Sa) -> Earliest {
+        match sa {
+            Sa::Opening(opening) => opening.earliest(),
+            Sa::HalfOpen(half_open) => half_open.earliest(),
+            Sa::Authenticating(authenticating) => authenticating.earliest(),
+            Sa::Established(established) => established.earliest(&self.core.config),
+            Sa::Closing(closing) => closing.earliest(),
+        }
+    }
+
+    pub(super) fn established(&self, spi: u64) -> Option<&Established> {
+        match self.sas.get(&spi) {
+            Some(Sa::Established(established)) => Some(established),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_established(&mut self, spi: u64) -> Option<Box<Established>> {
+        match self.sas.remove(&spi)? {
+            Sa::Established(established) => Some(established),
+            other => {
+                self.sas.insert(spi, other);
+                None
+            }
+        }
+    }
+
+    fn with_current(&mut self, peer: &str, change: impl FnOnce(&mut Established)) {
+        let Some(link) = self.links.get(peer) else { return };
+        if let Some(Sa::Established(current)) = self.sas.get_mut(&link.current) {
+            change(current);
+        }
+    }
+
+    fn with_child(&mut self, spi_in: u32, now: Instant, change: impl FnOnce(&mut Established, &mut Turn<'_>)) {
+        let mut t = Turn { core: &mut self.core, now };
+        let owner = self.sas.values_mut().find_map(|sa| match sa {
+            Sa::Established(sa) if sa.children.iter().any(|child| child.spi_in() == spi_in) => Some(sa),
+            _ => None,
+        });
+        if let Some(owner) = owner {
+            change(owner, &mut t);
+        }
+    }
+
+    fn datagram(&mut self, from: Path, bytes: &[u8], now: Instant) {
+        let mut t = Turn { core: &mut self.core, now };
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::trace!(%error, "unreadable IKE message");
+                if let (CodecError::Critical(_), Some(spi_i)) = (&error, Message::init_request(bytes)) {
+                    half_open::refuse(spi_i, syntax(&error), from, &mut t);
+                }
+                return;
+            }
+        };
+        let header = message.header;
+        let own = if header.initiator { header.spi_r } else { header.spi_i };
+        if own == 0 {
+            if header.exchange == Exchange::SA_INIT && !header.response && header.message_id == 0 && header.spi_i != 0 {
+                self.sa_init(message, bytes, from, now);
+            }
+            return;
+        }
+        match self.sas.remove(&own) {
+            Some(sa) => self.message(sa, message, bytes, from, now),
+            None => {
+                let rested = self.hinted.is_none_or(|last| now >= last + UNKNOWN_SPI_EVERY);
+                if !header.response && message.protected.is_some() && rested {
+                    self.hinted = Some(now);
+                    half_open::unknown_spi(&header, from, &mut t);
+                }
+            }
+        }
+    }
+
+    fn sa_init(&mut self, message: Message<'_>, bytes: &[u8], from: Path, now: Instant) {
+        let mut t = Turn { core: &mut self.core, now };
+        let (spi_i, key) = (message.header.spi_i, (from.remote, message.header.spi_i));
+        if let Some((own, _)) = self.answered.get(&key) {
+            if let Some(Sa::HalfOpen(half_open)) = self.sas.get(own) {
+                half_open.answer_again(bytes, from, &mut t);
+            }
+            return;
+        }
+        let half_open = self.sas.values().filter(|sa| matches!(sa, Sa::HalfOpen(_))).count();
+        if half_open >= t.config.half_open_max || self.answered.len() >= 4 * t.config.half_open_max {
+            return;
+        }
+        let parts = Parts::of(message.clear);
+        if half_open >= t.config.cookie_threshold {
+            let (nonce, rotation) = (parts.nonce.as_deref().unwrap_or_default(), t.config.cookie_rotation);
+            let offered = parts.notify(notify::COOKIE).map(|cookie| cookie.data.as_slice()).unwrap_or_default();
+            if !self.cookies.accepts(offered, nonce, from.remote.ip(), spi_i, rotation, now) {
+                let cookie = self.cookies.bake(nonce, from.remote.ip(), spi_i, rotation, t.core.entropy.as_mut(), now);
+                half_open::refuse(spi_i, Payload::notify(notify::COOKIE, cookie), from, &mut t);
+                return;
+            }
+        }
+        if let Some(half_open) = HalfOpen::answer(spi_i, &parts, bytes, from, &mut t) {
+            let own = half_open.own_spi();
+            self.answered.insert(key, (own, now + 2 * t.config.half_open_lifetime));
+            self.sas.insert(own, Sa::HalfOpen(Box::new(half_open)));
+        }
+    }
+
+    /// Gives a message to its SA, which was taken out, and puts back what becomes of it.
+    fn message(&mut self, sa: Sa, message: Message<'_>, bytes: &[u8], from: Path, now: Instant) {
+        if half_open::is_unknown_spi(&message) {
+            return self.hint(sa, now);
+        }
+        let mut t = Turn { core: &mut self.core, now };
+        match sa {
+            Sa::Opening(opening) => match opening.receive(message, bytes, from, &mut t) {
+                Opened::Waiting(opening) => self.put(Sa::Opening(opening)),
+                Opened::Answered(authenticating) => self.put(Sa::Authenticating(authenticating)),
+            },
+            Sa::HalfOpen(half_open) => match half_open.receive(&message, from, &mut t) {
+                HalfOpened::Waiting(half_open) => self.put(Sa::HalfOpen(half_open)),
+                HalfOpened::Closing(closing) => self.put(Sa::Closing(closing)),
+                HalfOpened::Admitted(admission) => self.admit(admission, now),
+            },
+            Sa::Authenticating(authenticating) => {
+                let outcome = authenticating.receive(&message, from, &mut t);
+                self.authenticated(outcome, now);
+            }
+            Sa::Established(established) => {
+                let parent = established.successor_of.and_then(|spi| match self.sas.get_mut(&spi) {
+                    Some(Sa::Established(parent)) => Some(parent.as_mut()),
+                    _ => None,
+                });
+                let after = established.receive(&message, from, parent, &mut t);
+                self.after(after);
+            }
+            Sa::Closing(closing) => {
+                if let Closed::Waiting(closing) = closing.receive(&message, from, &mut t) {
+                    self.put(Sa::Closing(closing));
+                }
+            }
+        }
+    }
+
+    fn hint(&mut self, mut sa: Sa, now: Instant) {
+        if let Sa::Established(established) = &mut sa {
+            established.doubt(&mut Turn { core: &mut self.core, now });
+        }
+        self.put(sa);
+    }
+
+    pub(super) fn put(&mut self, sa: Sa) {
+        let spi = match &sa {
+            Sa::Opening(opening) => opening.own_spi(),
+            Sa::HalfOpen(half_open) => half_open.own_spi(),
+            Sa::Authenticating(authenticating) => authenticating.own_spi(),
+            Sa::Established(established) => established.own_spi(),
+            Sa::Closing(closing) => closing.own_spi(),
+        };
+        self.sas.insert(spi, sa);
+    }
+
+    pub(super) fn after(&mut self, after: After) {
+        match after {
+            After::Stays(established) => self.put(Sa::Established(established)),
+            After::Closing(closing) => self.put(Sa::Closing(closing)),
+        }
+    }
+
+    fn authenticated(&mut self, outcome: Authenticated, now: Instant) {
+        match outcome {
+            Authenticated::Waiting(authenticating) => self.put(Sa::Authenticating(authenticating)),
+            Authenticated::Closing(closing) => self.put(Sa::Closing(closing)),
+            Authenticated::Admitted(established) => self.come_in(established, now),
+            Authenticated::Failed => {}
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        self.election_timeout(now);
+        let due: Vec<u64> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| self.earliest_of(sa).get().is_some_and(|(when, _)| when <= now))
+            .map(|(spi, _)| *spi)
+            .collect();
+        for spi in due {
+            let Some(sa) = self.sas.remove(&spi) else { continue };
+            let mut t = Turn { core: &mut self.core, now };
+            match sa {
+                Sa::Opening(mut opening) => {
+                    opening.retry(&mut t);
+                    self.put(Sa::Opening(opening));
+                }
+                Sa::HalfOpen(half_open) if half_open.expired(now) => {}
+                Sa::HalfOpen(half_open) => self.put(Sa::HalfOpen(half_open)),
+                Sa::Authenticating(authenticating) => {
+                    let outcome = authenticating.retry(&mut t);
+                    self.authenticated(outcome, now);
+                }
+                Sa::Established(established) => {
+                    let after = established.tick(&mut t);
+                    self.after(after);
+                }
+                Sa::Closing(closing) => {
+                    if let Closed::Waiting(closing) = closing.retry(&mut t) {
+                        self.put(Sa::Closing(closing));
+                    }
+                }
+            }
+        }
+        self.answered.retain(|_, (_, until)| *until > now);
+        let (done, lingering): (Vec<_>, _) = std::mem::take(&mut self.core.lingering).into_iter().partition(|l| l.until <= now);
+        self.core.lingering = lingering;
+        self.core.commands.extend(done.into_iter().map(|lingering| Command::RemoveSa(lingering.sa)));
+    }
+
+    fn initiate(&mut self, peer: &str, inner: Ipv6Addr, candidates: Vec<SocketAddr>, now: Instant) {
+        let peer = normal(peer);
+        if self.links.contains_key(&peer) {
+            return self.tell_up(&peer);
+        }
+        let t = Turn { core: &mut self.core, now };
+        match self.dials.get_mut(&peer).filter(|dial| dial.inner() == inner) {
+            Some(dial) => dial.add(candidates, &t),
+            None => {
+                let dial = Dial::new(peer.clone(), inner, candidates, &t);
+                self.dials.insert(peer, dial);
+            }
+        }
+    }
+
+    fn child_expired(&mut self, spi_in: u32, now: Instant) {
+        let owner = self.sas.iter().find_map(|(spi, sa)| match sa {
+            Sa::Established(sa) if sa.children.iter().any(|child| child.spi_in() == spi_in) => Some(*spi),
+            _ => None,
+        });
+        if let Some(sa) = owner.and_then(|spi| self.take_established(spi)) {
+            let after = sa.child_expired(spi_in, &mut Turn { core: &mut self.core, now });
+            self.after(after);
+        }
+    }
+
+    fn network_changed(&mut self, now: Instant) {
+        let mut t = Turn { core: &mut self.core, now };
+        for sa in self.sas.values_mut() {
+            match sa {
+                Sa::Established(established) => established.path_in_doubt(None, &mut t),
+                Sa::Authenticating(authenticating) => authenticating.path_in_doubt(&mut t),
+                Sa::Opening(_) | Sa::HalfOpen(_) | Sa::Closing(_) => {}
+            }
+        }
+    }
+
+    /// Lets SAs act on each other, dials go on and requests out, until nothing is left to do.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some(effect) = self.core.effects.pop_front() {
+                self.run(effect, now);
+            }
+            self.dial(now);
+            let mut t = Turn { core: &mut self.core, now };
+            for sa in self.sas.values_mut() {
+                if let Sa::Established(established) = sa {
+                    established.pump(&mut t);
+                }
+            }
+            if self.core.effects.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let over: VecDeque<_> = self.dials.iter().filter_map(|(peer, dial)| dial.over(now).map(|why| (peer.clone(), why))).collect();
+        for (peer, why) in over {
+            self.give_up_dial(&peer, why);
+        }
+        let mut t = Turn { core: &mut self.core, now };
+        let mut begun = Vec::new();
+        for dial in self.dials.values_mut() {
+            begun.extend(dial.next(&t).map(|wanted| Opening::start(wanted, &mut t)));
+        }
+        begun.into_iter().for_each(|opening| self.put(Sa::Opening(Box::new(opening))));
+    }
+
+    /// Stops raising a tunnel, and says so.
+    pub(super) fn give_up_dial(&mut self, peer: &str, why: Cause) {
+        if self.dials.remove(peer).is_some() {
+            self.stop_legs(peer, None);
+            for sa in self.sas.values_mut() {
+                if let Sa::Authenticating(authenticating) = sa
+                    && authenticating.wanted.peer == peer
+                {
+                    authenticating.abandoned = true;
+                }
+            }
+            self.core.commands.push_back(Command::Failed { peer: peer.to_owned(), why });
+        }
+    }
+
+    /// Forgets unanswered IKE_SA_INITs to a peer, except one.
+    pub(super) fn stop_legs(&mut self, peer: &str, except: Option<u64>) {
+        self.sas.retain(|spi, sa| !matches!(sa, Sa::Opening(opening) if opening.wanted.peer == peer && Some(*spi) != except));
+    }
+
+    fn run(&mut self, effect: Effect, now: Instant) {
+        match effect {
+            Effect::Add(established) => self.put(Sa::Established(established)),
+            Effect::Close(closing) => self.put(Sa::Closing(closing)),
+            Effect::Handover { from, to, say_delete } => self.hand_over(from, to, say_delete, now),
+            Effect::Lost { spi, peer, why } => self.lost(spi, &peer, why, now),
+            Effect::Answered { peer, spi } => {
+                self.stop_legs(&peer, Some(spi));
+                if let Some(dial) = self.dials.get_mut(&peer) {
+                    dial.answered();
+                }
+            }
+            Effect::Noted { peer, why } => {
+                if let Some(dial) = self.dials.get_mut(&peer) {
+                    dial.note(why);
+                }
+            }
+            Effect::LegFailed { peer, candidate, why } => {
+                let t = Turn { core: &mut self.core, now };
+                if let Some(dial) = self.dials.get_mut(&peer) {
+                    dial.leg_failed(candidate, why, &t);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, peer: &str, now: Instant) {
+        self.give_up_dial(peer, Cause::new(Reason::Closed, format!("the attempt to reach {peer} was stopped")));
+        self.close_links(peer, Cause::new(Reason::Closed, format!("the tunnel to {peer} was closed here")), now);
+    }
+}
+
+/// Names are compared in lower case, without a trailing dot.
+fn normal(peer: &str) -> String {
+    peer.trim_end_matches('.').to_ascii_lowercase()
+}
