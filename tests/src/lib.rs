@@ -3,3 +3,4 @@ pub mod bench_gate;
 pub mod frames;
 pub mod lab;
 pub mod pair;
+pub mod sim;
