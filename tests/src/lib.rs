@@ -1,5 +1,6 @@
 //! What the tests of the real kernel share.
 pub mod bench_gate;
+pub mod bench_tunnel;
 pub mod frames;
 pub mod lab;
 pub mod pair;
