@@ -1,7 +1,9 @@
 //! What the tests of the real kernel share.
+pub mod account;
 pub mod bench_gate;
 pub mod bench_tunnel;
 pub mod frames;
+pub mod demo;
 pub mod lab;
 pub mod pair;
 pub mod sim;

@@ -1,0 +1,276 @@
+//! `cargo xtask demo`: the main job end to end, told line by line as it happens. Any surprise is an error.
+
+mod story;
+
+use std::net::Ipv6Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::account::{self, Account, ask, btmm, eventually, inner, is_up, retransmitted, start};
+use crate::lab::{Capture, Node, Running, Seen, TwoHomes, finish};
+use story::Story;
+
+/// Bytes that occur in the file and nowhere else: seen on the internet, they are cleartext.
+const MARKER: &[u8] = b"btmm-demo-cleartext-marker";
+/// UDP and TCP.
+const PORT: u16 = 4500;
+
+/// What the demo moves.
+pub struct Options {
+    /// Size of the file, in MB.
+    pub megabytes: usize,
+}
+
+/// Tells the whole story.
+pub fn run(options: &Options) -> Result<()> {
+    let mut story = Story::new();
+    let homes = TwoHomes::new()?;
+    story.tell("two homes behind routers that masquerade and speak NAT-PMP (miniupnpd), a base at 203.0.113.10, one internet");
+    let capture = homes.capture()?;
+    let mut cast = join(&mut story, &homes)?;
+    let file = publish_file(&homes.imac, options.megabytes)?;
+    let _server = serve(&homes.imac)?;
+    fetch_by_name(&mut story, &homes, &file)?;
+    first_packet_to_bare_address(&mut story, &homes)?;
+    block_and_allow(&mut story, &homes, &mut cast)?;
+    deaths(&mut story, &homes, &mut cast, &file)?;
+    switch_off(&mut story, &homes)?;
+    judge(&mut story, &homes, capture)?;
+    story.end();
+    Ok(())
+}
+
+fn join(story: &mut Story, homes: &TwoHomes) -> Result<Account> {
+    let cast = Account { base: start(&homes.base)?, imac: start(&homes.imac)?, laptop: start(&homes.laptop)? };
+    story.tell("btmmd runs on base, imac and laptop; none is in an account");
+    ask(&homes.base, &["account", "create", "alice", "--machine", "base", "--serve"])?;
+    story.tell("base$ btmm account create alice --machine base --serve");
+    for node in [&homes.imac, &homes.laptop] {
+        account::invite_and_join(&homes.base, node)?;
+        story.tell(&format!("base$ btmm invite   →   {}$ btmm join CODE", node.name()));
+        account::resolve_by_stub(node)?;
+    }
+    account::wait_online(&homes.laptop, "imac")?;
+    account::wait_online(&homes.imac, "laptop")?;
+    story.tell("laptop$ btmm machines");
+    story.show(&finish(btmm(&homes.laptop, &["machines"]))?.out);
+    let mapped = homes.router_a.mappings()?;
+    ensure!(!mapped.is_empty(), "the router of imac's home forwards nothing");
+    ensure!(!is_up(&homes.laptop, "imac")?, "a tunnel is up that nobody asked for");
+    story.tell("both routers forward UDP 4500; no tunnel is up, for nobody has asked for one");
+    Ok(cast)
+}
+
+struct File {
+    sha256: String,
+    bytes: usize,
+}
+
+fn publish_file(imac: &Node, megabytes: usize) -> Result<File> {
+    let bytes = megabytes * 1_000_000;
+    let mut content = Vec::with_capacity(bytes);
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    while content.len() < bytes {
+        if content.len() % 65_536 == 0 {
+            content.extend_from_slice(MARKER);
+        }
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        content.extend_from_slice(&state.to_le_bytes());
+    }
+    content.truncate(bytes);
+    imac.write("/run/www/file", &content)?;
+    imac.write("/run/www/small", MARKER)?;
+    let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+    Ok(File { sha256: hex(sha256.as_ref()), bytes })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A real web server that listens on the inner address and no other.
+fn serve(imac: &Node) -> Result<Running> {
+    let address = inner(imac)?;
+    let mut command = imac.foreign("python3");
+    command.args(["-u", "-m", "http.server", "--bind", &address.to_string(), "--directory", "/run/www", "80"]);
+    let mut server = imac.spawn(command)?;
+    server.wait_for("Serving HTTP", account::PATIENCE)?;
+    Ok(server)
+}
+
+fn curl(node: &Node, url: &str) -> Command {
+    let mut command = node.foreign("curl");
+    command.args(["--silent", "--show-error", "--fail", "--globoff", "--max-time", "120", url]);
+    command
+}
+
+fn fetch_by_name(story: &mut Story, homes: &TwoHomes, file: &File) -> Result<()> {
+    let url = format!("http://imac.{}/file", account::ZONE);
+    let mut command = curl(&homes.laptop, &url);
+    command.args(["--output", "/run/fetched", "--write-out", "%{time_namelookup} %{time_connect} %{time_starttransfer} %{time_total}"]);
+    let before = retransmitted(&homes.laptop)?;
+    let times = finish(command)?.out;
+    let times: Vec<f64> = times.split_whitespace().map(str::parse).collect::<Result<_, _>>().context("curl's times")?;
+    let [lookup, connect, first, total] = times[..] else { anyhow::bail!("curl told {times:?}") };
+    check_fetched(homes, file)?;
+    story.tell(&format!("laptop$ curl {url}   {} bytes, SHA-256 right", file.bytes));
+    story.tell(&format!(
+        "  name answered (tunnel made) after {:.0} ms, connected {:.0} ms, first byte {:.0} ms, all after {total:.1} s ({:.1} MB/s)",
+        lookup * 1e3,
+        connect * 1e3,
+        first * 1e3,
+        file.bytes as f64 / 1e6 / (total - first),
+    ));
+    let again = retransmitted(&homes.laptop)? - before;
+    story.tell(&format!("  segments that laptop sent again: {again}"));
+    ensure!(is_up(&homes.laptop, "imac")?, "the file came, but laptop shows no tunnel");
+    let states = homes.laptop.run("ip -s xfrm state")?.out;
+    for wanted in ["encap type espinudp", "rfc4106(gcm(aes))"] {
+        ensure!(states.contains(wanted), "no {wanted:?} among the kernel's states:\n{states}");
+    }
+    story.tell("laptop$ ip xfrm state");
+    story.show(&without_keys(&homes.laptop.run("ip xfrm state")?.out));
+    Ok(())
+}
+
+fn check_fetched(homes: &TwoHomes, file: &File) -> Result<()> {
+    let fetched = std::fs::read(homes.laptop.path("/run/fetched"))?;
+    let sha256 = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &fetched).as_ref());
+    ensure!(fetched.len() == file.bytes && sha256 == file.sha256, "the file came with {} bytes and SHA-256 {sha256}", fetched.len());
+    Ok(())
+}
+
+/// The states as shown, keys left out even though they are a demo's.
+fn without_keys(states: &str) -> String {
+    let line = |line: &str| match line.trim_start().strip_prefix("aead ") {
+        Some(rest) => format!("\taead {} (key not shown)", rest.split_whitespace().next().unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    states.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// No name look-up: the first packet itself raises the tunnel, and is not lost.
+fn first_packet_to_bare_address(story: &mut Story, homes: &TwoHomes) -> Result<()> {
+    let target = inner(&homes.imac)?;
+    finish(btmm(&homes.laptop, &["off"]))?;
+    account::wait_no_states(&homes.laptop)?;
+    account::wait_no_states(&homes.imac)?;
+    finish(btmm(&homes.laptop, &["on"]))?;
+    let before = retransmitted(&homes.laptop)?;
+    let begun = Instant::now();
+    let fetched = finish(curl(&homes.laptop, &format!("http://[{target}]/small")))?;
+    let took = begun.elapsed();
+    ensure!(fetched.out.as_bytes() == MARKER, "the small file came as {:?}", fetched.out);
+    let again = retransmitted(&homes.laptop)? - before;
+    ensure!(again == 0, "{again} segments had to be sent again: the first packet was lost");
+    story.tell(&format!(
+        "laptop$ curl http://[{target}]/small   by bare address, no tunnel: {} ms, no segment sent twice",
+        took.as_millis()
+    ));
+    Ok(())
+}
+
+fn reachable(homes: &TwoHomes, target: Ipv6Addr) -> bool {
+    homes.laptop.ping(&target.to_string(), 1).is_ok()
+}
+
+/// The switch works with the daemon dead: killed, not stopped, so that its tunnel is still in the kernel.
+fn block_and_allow(story: &mut Story, homes: &TwoHomes, cast: &mut Account) -> Result<()> {
+    let target = inner(&homes.imac)?;
+    kill(&mut cast.laptop)?;
+    ensure!(reachable(homes, target), "the tunnel died with the daemon");
+    story.tell("laptop: btmmd killed (-9); the tunnel lives on in the kernel");
+    finish(btmm(&homes.laptop, &["firewall", "block"]))?;
+    let capture = homes.capture()?;
+    ensure!(!reachable(homes, target), "a packet passed a blocked firewall");
+    let seen = capture.stop()?;
+    let passed = seen.packets.iter().filter(|packet| from_home_b(packet)).count();
+    ensure!(passed == 0, "{passed} packets left laptop's home while blocked");
+    story.tell("laptop$ btmm firewall block   → the next packet is dropped; none left the house");
+    finish(btmm(&homes.laptop, &["firewall", "allow"]))?;
+    ensure!(reachable(homes, target), "still blocked after `btmm firewall allow`");
+    story.tell("laptop$ btmm firewall allow   → it flows again");
+    cast.laptop = start(&homes.laptop)?;
+    Ok(())
+}
+
+fn from_home_b(packet: &crate::lab::Packet) -> bool {
+    let udp = matches!(packet.kind(), crate::lab::Kind::Udp(from, to) if from == PORT || to == PORT);
+    udp && packet.addresses().is_some_and(|(from, _)| from == std::net::IpAddr::V4(TwoHomes::ROUTER_B))
+}
+
+fn kill(daemon: &mut Running) -> Result<()> {
+    daemon.signal(nix::sys::signal::Signal::SIGKILL)?;
+    daemon.wait(account::PATIENCE)?;
+    Ok(())
+}
+
+/// Deaths and resurrections of either daemon, with traffic going on.
+fn deaths(story: &mut Story, homes: &TwoHomes, cast: &mut Account, file: &File) -> Result<()> {
+    fetch_again(homes, file).context("after laptop's daemon came back")?;
+    story.tell("laptop: btmmd started again; a new tunnel, the file again, SHA-256 right");
+    let url = format!("http://[{}]/file", inner(&homes.imac)?);
+    let mut command = curl(&homes.laptop, &url);
+    command.args(["--output", "/run/fetched"]);
+    let mut transfer = homes.laptop.spawn(command)?;
+    std::thread::sleep(Duration::from_millis(300));
+    kill(&mut cast.imac)?;
+    let status = transfer.wait(Duration::from_secs(120))?;
+    ensure!(status.success(), "the transfer broke when imac's daemon was killed: {}", transfer.log());
+    check_fetched(homes, file)?;
+    story.tell("imac: btmmd killed (-9) in the middle of a transfer: it goes on to its end, SHA-256 right");
+    cast.imac = start(&homes.imac)?;
+    fetch_again(homes, file).context("after imac's daemon came back")?;
+    story.tell("imac: btmmd started again; the file again, SHA-256 right");
+    Ok(())
+}
+
+fn fetch_again(homes: &TwoHomes, file: &File) -> Result<()> {
+    let url = format!("http://imac.{}/file", account::ZONE);
+    eventually("the file again", || {
+        let mut command = curl(&homes.laptop, &url);
+        command.args(["--output", "/run/fetched"]);
+        Ok(finish(command).ok())
+    })?;
+    check_fetched(homes, file)
+}
+
+fn switch_off(story: &mut Story, homes: &TwoHomes) -> Result<()> {
+    finish(btmm(&homes.laptop, &["off"]))?;
+    account::wait_no_states(&homes.laptop)?;
+    let target = inner(&homes.imac)?;
+    ensure!(finish(curl(&homes.laptop, &format!("http://imac.{}/small", account::ZONE))).is_err(), "a name was answered while off");
+    ensure!(!reachable(homes, target), "a packet got through while off");
+    story.tell("laptop$ btmm off   → names fail, packets go nowhere, no states are left");
+    Ok(())
+}
+
+fn judge(story: &mut Story, homes: &TwoHomes, capture: Capture) -> Result<()> {
+    let prefix = inner(&homes.imac)?;
+    let seen = capture.stop()?;
+    let clear = seen.containing(MARKER).len() + seen.naming_prefix(prefix).len();
+    let beside: Vec<String> = seen.beside_port(PORT).iter().map(|packet| format!("{:?} {:?}", packet.kind(), packet.addresses())).collect();
+    story.tell(&format!("the internet saw {} packets: {}", seen.packets.len(), kinds(&seen)));
+    ensure!(clear == 0, "{clear} packets in clear");
+    ensure!(beside.is_empty(), "{} packets that are neither UDP nor TCP {PORT}: {:?}", beside.len(), beside.first());
+    story.tell("packets in clear, from first to last: 0; packets beside UDP and TCP 4500: 0");
+    Ok(())
+}
+
+fn kinds(seen: &Seen) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for packet in &seen.packets {
+        let kind = match packet.kind() {
+            crate::lab::Kind::Udp(..) => "UDP 4500",
+            crate::lab::Kind::Tcp(..) => "TCP 4500",
+            crate::lab::Kind::Arp | crate::lab::Kind::Neighbour | crate::lab::Kind::Igmp => "ARP and neighbours",
+            _ => "other",
+        };
+        *counts.entry(kind).or_insert(0) += 1;
+    }
+    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}
