@@ -1,23 +1,10 @@
 //! What the engine is told, and what it wants done.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use super::Member;
 use crate::account::name::MachineName;
-
-/// Who asked for a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// A name look-up at the local resolver.
-    Lookup,
-    /// A packet in the waiting room.
-    Packet,
-    /// A person, with `btmm ping`.
-    Person,
-    /// We had one and lost our address.
-    Moved,
-}
 
 /// Why there is no tunnel. One line for people by `Display`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +21,6 @@ pub enum Cause {
     Idle,
     /// It was taken off the roster.
     Removed,
-    /// Our outer address went away.
-    AddressGone(IpAddr),
     /// IKE says why.
     Ike(String),
 }
@@ -55,7 +40,6 @@ impl fmt::Display for Cause {
             }
             Self::Idle => f.write_str("idle"),
             Self::Removed => f.write_str("it was removed from the account"),
-            Self::AddressGone(address) => write!(f, "this machine lost its address {address}"),
             Self::Ike(cause) => f.write_str(cause),
         }
     }
@@ -72,9 +56,9 @@ pub enum Input {
     Want {
         /// Whom.
         peer: MachineName,
-        /// Who asks.
-        why: Why,
     },
+    /// A peer proved by certificate to be of this account before the roster told of it.
+    Introduced(Member),
     /// A packet waits for this inner address.
     Packet {
         /// Inner destination address.
@@ -117,8 +101,6 @@ pub enum Input {
         /// Packets since the states were installed.
         packets: u64,
     },
-    /// One of our outer addresses is no longer ours.
-    AddressGone(IpAddr),
     /// The time of [`super::Engine::poll_timeout`] has come.
     Timeout,
 }

@@ -13,14 +13,16 @@
 mod command;
 mod peer;
 mod reach;
+mod reachable;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-pub use command::{Cause, Command, Input, Why};
+pub use command::{Cause, Command, Input};
 pub use peer::{Peer, Tunnel};
 pub use reach::{Own, order};
+pub use reachable::candidates;
 
 use crate::account::name::MachineName;
 
@@ -80,13 +82,13 @@ impl Engine {
         match input {
             Input::Roster(members) => self.set_roster(members, now),
             Input::Switch(on) => self.set_switch(on, now),
-            Input::Want { peer, why } => self.want(&peer, why, now),
+            Input::Want { peer } => self.want(&peer, now),
+            Input::Introduced(member) => self.add(member),
             Input::Packet { destination } => self.want_address(destination, now),
-            Input::AddressGone(address) => self.address_gone(address, now),
-            Input::Advertised { peer, candidates } => self.with(&peer, |p, s, out| p.advertised(candidates, now, s, out)),
+            Input::Advertised { peer, candidates } => self.with(&peer, |p, _, out| p.advertised(candidates, now, out)),
             Input::TunnelUp { peer, local, remote } => self.with(&peer, |p, _, out| p.up(local, remote, now, out)),
-            Input::TunnelDown { peer, cause } => self.with(&peer, |p, s, out| p.down(cause, now, s, out)),
-            Input::TunnelFailed { peer, cause } => self.with(&peer, |p, s, out| p.failed(cause, now, s, out)),
+            Input::TunnelDown { peer, cause } => self.with(&peer, |p, _, out| p.down(cause, now, out)),
+            Input::TunnelFailed { peer, cause } => self.with(&peer, |p, _, out| p.failed(cause, now, out)),
             Input::Usage { peer, packets } => self.with(&peer, |p, s, out| p.used(packets, now, s, out)),
             Input::Timeout => self.timeout(now),
         }
@@ -141,12 +143,16 @@ impl Engine {
             }
         }
         for member in members {
-            if !self.peers.contains_key(&member.name) {
-                let number = self.next_number;
-                self.next_number += 1;
-                self.commands.push_back(Command::AddPeer { peer: member.name.clone(), inner: member.inner, number });
-                self.peers.insert(member.name.clone(), Peer::new(member, number));
-            }
+            self.add(member);
+        }
+    }
+
+    fn add(&mut self, member: Member) {
+        if !self.peers.contains_key(&member.name) {
+            let number = self.next_number;
+            self.next_number += 1;
+            self.commands.push_back(Command::AddPeer { peer: member.name.clone(), inner: member.inner, number });
+            self.peers.insert(member.name.clone(), Peer::new(member, number));
         }
     }
 
@@ -159,30 +165,20 @@ impl Engine {
         }
     }
 
-    fn want(&mut self, name: &MachineName, why: Why, now: Instant) {
+    fn want(&mut self, name: &MachineName, now: Instant) {
         if !self.peers.contains_key(name) {
             self.commands.push_back(Command::NameFailed { peer: name.clone(), cause: Cause::NoSuchMachine });
         } else if !self.on {
             self.with(name, |peer, _, out| peer.refuse(Cause::SwitchedOff, out));
         } else {
-            self.with(name, |peer, settings, out| peer.want(why, now, settings, out));
+            self.with(name, |peer, _, out| peer.want(now, out));
         }
     }
 
     fn want_address(&mut self, destination: Ipv6Addr, now: Instant) {
         match self.peer_at(destination).map(|peer| peer.name().clone()) {
-            Some(name) => self.want(&name, Why::Packet, now),
+            Some(name) => self.want(&name, now),
             None => self.commands.push_back(Command::DiscardHeld { inner: destination, cause: Cause::NoSuchMachine }),
-        }
-    }
-
-    fn address_gone(&mut self, address: IpAddr, now: Instant) {
-        let Self { peers, settings, commands, on, .. } = self;
-        for peer in peers.values_mut().filter(|peer| peer.local().is_some_and(|local| local.ip() == address)) {
-            peer.close(Cause::AddressGone(address), now, commands);
-            if *on {
-                peer.want(Why::Moved, now, settings, commands);
-            }
         }
     }
 

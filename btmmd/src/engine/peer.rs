@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::command::{Cause, Command, Why};
+use super::command::{Cause, Command};
 use super::{Member, Settings};
 use crate::account::name::MachineName;
 
@@ -98,28 +98,20 @@ impl Peer {
         self.last_failure.as_ref()
     }
 
-    /// Our outer address of an established tunnel.
-    pub fn local(&self) -> Option<SocketAddr> {
-        match self.tunnel {
-            Tunnel::Up { local, .. } => Some(local),
-            _ => None,
-        }
-    }
-
-    pub(super) fn want(&mut self, _why: Why, now: Instant, settings: &Settings, out: &mut Out) {
+    pub(super) fn want(&mut self, now: Instant, out: &mut Out) {
         match &mut self.tunnel {
-            Tunnel::Down => self.begin(now, settings, out),
+            Tunnel::Down => self.begin(now, out),
             Tunnel::Closing { again, .. } => *again = true,
             Tunnel::Finding { .. } | Tunnel::Connecting { .. } => {}
             Tunnel::Up { .. } => self.announce(out),
         }
     }
 
-    pub(super) fn advertised(&mut self, candidates: Vec<SocketAddr>, now: Instant, settings: &Settings, out: &mut Out) {
+    pub(super) fn advertised(&mut self, candidates: Vec<SocketAddr>, now: Instant, out: &mut Out) {
         let moved = self.candidates != candidates;
         self.candidates = candidates;
         match &self.tunnel {
-            Tunnel::Finding { .. } if !self.candidates.is_empty() => self.begin(now, settings, out),
+            Tunnel::Finding { .. } if !self.candidates.is_empty() => self.begin(now, out),
             Tunnel::Connecting { since, doubted: true, .. } if moved && !self.candidates.is_empty() => {
                 let since = *since;
                 self.connect(since, true, out);
@@ -139,7 +131,7 @@ impl Peer {
         self.announce(out);
     }
 
-    pub(super) fn down(&mut self, cause: Cause, now: Instant, settings: &Settings, out: &mut Out) {
+    pub(super) fn down(&mut self, cause: Cause, now: Instant, out: &mut Out) {
         let again = matches!(self.tunnel, Tunnel::Closing { again: true, .. });
         if matches!(self.tunnel, Tunnel::Up { .. }) {
             out.push_back(Command::Ready { inner: self.inner(), ready: false });
@@ -148,20 +140,20 @@ impl Peer {
             self.tunnel = Tunnel::Down;
         }
         if again {
-            self.begin(now, settings, out);
+            self.begin(now, out);
         } else if !matches!(cause, Cause::Idle | Cause::SwitchedOff) {
             self.last_failure = Some(cause);
         }
     }
 
-    pub(super) fn failed(&mut self, cause: Cause, now: Instant, settings: &Settings, out: &mut Out) {
+    pub(super) fn failed(&mut self, cause: Cause, now: Instant, out: &mut Out) {
         match &self.tunnel {
             Tunnel::Connecting { tried, since, .. } if *tried != self.candidates && !self.candidates.is_empty() => {
                 let since = *since;
                 self.connect(since, true, out);
             }
             Tunnel::Connecting { .. } => self.give_up(cause, out),
-            Tunnel::Closing { again: true, .. } => self.begin(now, settings, out),
+            Tunnel::Closing { again: true, .. } => self.begin(now, out),
             Tunnel::Closing { again: false, .. } => self.tunnel = Tunnel::Down,
             Tunnel::Down | Tunnel::Finding { .. } | Tunnel::Up { .. } => {}
         }
@@ -170,8 +162,10 @@ impl Peer {
     pub(super) fn used(&mut self, total: u64, now: Instant, settings: &Settings, out: &mut Out) {
         let Tunnel::Up { packets, active, measured, .. } = &mut self.tunnel else { return };
         *measured = now;
-        if *packets != total {
-            *packets = total;
+        let carried = total > *packets;
+        // A rekey begins to count from nothing again: that alone is no use of the tunnel.
+        *packets = total;
+        if carried {
             *active = now;
         } else if now.duration_since(*active) >= settings.idle {
             self.close(Cause::Idle, now, out);
@@ -222,7 +216,7 @@ impl Peer {
                 let again = *again;
                 self.tunnel = Tunnel::Down;
                 if again {
-                    self.begin(now, settings, out);
+                    self.begin(now, out);
                 }
             }
             Tunnel::Up { measured, .. } if now >= *measured + measure_every(settings) => {
@@ -244,7 +238,7 @@ impl Peer {
         }
     }
 
-    fn begin(&mut self, now: Instant, _settings: &Settings, out: &mut Out) {
+    fn begin(&mut self, now: Instant, out: &mut Out) {
         if self.candidates.is_empty() {
             self.tunnel = Tunnel::Finding { since: now };
             out.push_back(Command::RefreshDirectory);

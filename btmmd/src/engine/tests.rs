@@ -47,7 +47,7 @@ impl Bench {
     }
 
     fn want(&mut self) -> Vec<Command> {
-        self.give(Input::Want { peer: imac(), why: Why::Lookup })
+        self.give(Input::Want { peer: imac() })
     }
 
     fn bring_up(&mut self) -> Vec<Command> {
@@ -179,16 +179,6 @@ fn a_machine_taken_off_the_roster_loses_its_tunnel_and_policies() {
 }
 
 #[test]
-fn a_lost_address_raises_the_tunnel_again() {
-    let mut bench = Bench::new();
-    bench.advertise(&[1]);
-    bench.bring_up();
-    assert_eq!(bench.give(Input::AddressGone("192.168.1.5".parse().unwrap())), [ready(false), close()]);
-    let cause = Cause::AddressGone("192.168.1.5".parse().unwrap());
-    assert_eq!(bench.give(Input::TunnelDown { peer: imac(), cause }), [initiate(&[1])]);
-}
-
-#[test]
 fn a_peer_that_comes_to_us_needs_no_wish_of_ours() {
     let mut bench = Bench::new();
     bench.bring_up();
@@ -200,6 +190,19 @@ fn an_unconfirmed_goodbye_does_not_hold_the_next_tunnel_for_ever() {
     let mut bench = Bench::new();
     bench.advertise(&[1]);
     bench.bring_up();
-    bench.give(Input::AddressGone("192.168.1.5".parse().unwrap()));
+    bench.give(Input::Switch(false));
+    bench.give(Input::Switch(true));
+    assert_eq!(bench.want(), []);
     assert_eq!(bench.wait(Duration::from_secs(5)), [initiate(&[1])]);
+}
+
+#[test]
+fn an_introduced_peer_is_added_once_and_leaves_with_a_roster_that_does_not_know_it() {
+    let mut bench = Bench::new();
+    let laptop = Member { name: "laptop".parse().unwrap(), inner: "fd00:1:2::a".parse().unwrap() };
+    let said = bench.give(Input::Introduced(laptop.clone()));
+    assert_eq!(said, [Command::AddPeer { peer: laptop.name.clone(), inner: laptop.inner, number: 2 }]);
+    assert_eq!(bench.give(Input::Introduced(laptop.clone())), []);
+    let said = bench.give(Input::Roster(vec![Member { name: imac(), inner: inner() }]));
+    assert_eq!(said, [Command::RemovePeer { peer: laptop.name, inner: laptop.inner }]);
 }
