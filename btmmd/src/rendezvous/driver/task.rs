@@ -136,9 +136,9 @@ impl Rendezvous {
     }
 
     /// Takes our records out of the zone (for at most 2 s) and ends the task.
-    pub async fn stop(self) {
+    pub async fn stop(&mut self) {
         self.order(Order::Stop);
-        let _ = self.task.await; // a task that panicked has nothing left to say goodbye with
+        let _ = (&mut self.task).await; // a task that panicked has nothing left to say goodbye with
     }
 
     fn order(&self, order: Order) {
