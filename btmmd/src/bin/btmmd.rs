@@ -1,2 +1,101 @@
-//! btmmd
-fn main() {}
+//! The daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use btmmd::config::Config;
+use btmmd::run::{self, Paths};
+use btmmd::xfrm::Xfrm;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Reach your own machines from anywhere, over kernel IPsec.
+#[derive(Parser)]
+#[command(name = "btmmd", version, about)]
+struct Arguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value_os_t = Paths::default().config)]
+    config: PathBuf,
+    /// Keys, roster, zone and switches
+    #[arg(long, value_name = "DIR", env = "BTMM_STATE_DIR", default_value_os_t = Paths::default().state)]
+    state_dir: PathBuf,
+    /// Control socket's folder
+    #[arg(long, value_name = "DIR", env = "BTMM_RUNTIME_DIR", default_value_os_t = Paths::default().runtime)]
+    runtime_dir: PathBuf,
+    /// Folder for pinned eBPF objects, on a bpffs
+    #[arg(long, value_name = "DIR", env = "BTMM_BPFFS", default_value_os_t = Paths::default().pins)]
+    bpffs: PathBuf,
+    /// Print an example configuration with every default, and exit
+    #[arg(long, conflicts_with_all = ["cleanup", "purge"])]
+    print_config: bool,
+    /// Take states, policies and btmm0 out of the kernel, and exit. The port-4500 switch and the never-in-clear guard stay
+    #[arg(long, conflicts_with = "purge")]
+    cleanup: bool,
+    /// As --cleanup, and take the switch, the guard and everything pinned out too
+    #[arg(long)]
+    purge: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("btmmd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.print_config {
+        print!("{}", Config::example());
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("tokio runtime")?;
+    if arguments.cleanup || arguments.purge {
+        return runtime.block_on(clean(arguments));
+    }
+    let config = Config::load(&arguments.config)?;
+    log_to(&config)?;
+    // Keys must not reach the disk by a core dump.
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0).context("core dumps")?;
+    let paths = Paths {
+        config: arguments.config.clone(),
+        state: arguments.state_dir.clone(),
+        runtime: arguments.runtime_dir.clone(),
+        pins: arguments.bpffs.clone(),
+    };
+    runtime.block_on(run::daemon(paths, config))?;
+    Ok(())
+}
+
+async fn clean(arguments: &Arguments) -> anyhow::Result<()> {
+    let xfrm = Xfrm::open()?;
+    let removed = if arguments.purge {
+        xfrm.purge().await?
+    } else {
+        xfrm.cleanup().await?
+    };
+    println!(
+        "removed {} states, {} policies, {} interfaces, {} routes and rules",
+        removed.states, removed.policies, removed.interfaces, removed.routes
+    );
+    Ok(())
+}
+
+/// To the journal under systemd, else to standard error. `RUST_LOG` overrides the configured level.
+fn log_to(config: &Config) -> anyhow::Result<()> {
+    let default = format!("btmmd={}", config.log_level.as_str());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        registry.with(tracing_journald::layer().context("journal")?).init();
+    } else {
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
+    }
+    Ok(())
+}

@@ -1,1 +1,28 @@
-//! The event loop: executes what the engine decides.
+//! The event loop: waits, feeds the upper half, and executes what it decides, strictly in order.
+//!
+//! - [`paths`]: where things are on disk and in the kernel.
+//! - [`daemon`]: the life of the process: account or none, signals, watchdog, control socket.
+//! - [`base`]: what a home base serves.
+//! - [`session`]: the machine in its account; [`event`] what it waits for, [`perform`] what it does about it.
+//! - [`report`]: what people and programs are told.
+
+pub mod daemon;
+pub mod error;
+pub mod paths;
+
+mod base;
+mod calls;
+mod event;
+mod metrics;
+mod perform;
+mod ping;
+mod report;
+mod roster;
+mod session;
+mod start;
+mod switch;
+mod usage;
+
+pub use daemon::daemon;
+pub use error::RunError;
+pub use paths::Paths;

@@ -1,0 +1,88 @@
+//! The session's doors to the outside, and what comes in by them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::account::roster::Roster;
+use crate::datapath::DatapathError;
+use crate::datapath::waiting_room::WaitingRoom;
+use crate::ike::driver::{Datagram, EncapSockets};
+use crate::netwatch::Snapshot;
+use crate::rendezvous::driver as rendezvous;
+use crate::xfrm::port::KernelEvent;
+use crate::{portmap, resolver};
+
+/// Something happened.
+pub(super) enum Event {
+    /// An IKE datagram.
+    Datagram(Datagram),
+    /// The encapsulation sockets failed.
+    SocketsFailed(std::io::Error),
+    /// The kernel's IPsec has something to say; `None` when the monitor has ended.
+    Kernel(Option<KernelEvent>),
+    /// Addresses, routes or links are others now.
+    Network(Arc<Snapshot>),
+    /// A packet for a peer without a tunnel.
+    Held(Vec<u8>, Instant),
+    /// The waiting room failed.
+    WaitingRoomFailed(DatapathError),
+    /// The zone.
+    Rendezvous(rendezvous::Event),
+    /// A program asks for a name.
+    Query(resolver::Input),
+    /// systemd-resolved has appeared.
+    ResolvedAppeared,
+    /// The router.
+    Router(portmap::Input),
+    /// The account's machines, as the base signed them.
+    Roster(Box<Result<Roster, String>>),
+    /// A timer.
+    Timeout,
+}
+
+/// Every socket and channel of a session.
+pub(super) struct Doors {
+    pub sockets: EncapSockets,
+    pub waiting_room: WaitingRoom,
+    /// Absent when switched off by configuration, or when the address is taken.
+    pub stub: Option<resolver::driver::Driver>,
+    pub resolved: resolver::linux::SystemResolver,
+    pub router: portmap::driver::Driver,
+    pub kernel: mpsc::Receiver<KernelEvent>,
+    pub network: watch::Receiver<Arc<Snapshot>>,
+    pub zone: mpsc::UnboundedReceiver<rendezvous::Event>,
+    pub rosters: mpsc::Receiver<Event>,
+}
+
+impl Doors {
+    /// The next event. Cancel safe. `timeout` is the next timer of anything in the session.
+    pub async fn next(&mut self, timeout: Option<Instant>) -> Event {
+        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, rosters } = self;
+        let timer = async {
+            match timeout {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let query = async {
+            match stub {
+                Some(stub) => stub.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            datagram = sockets.recv() => datagram.map_or_else(Event::SocketsFailed, Event::Datagram),
+            packet = waiting_room.recv() => packet.map_or_else(Event::WaitingRoomFailed, |(packet, at)| Event::Held(packet, at)),
+            event = kernel.recv() => Event::Kernel(event),
+            Ok(()) = network.changed() => Event::Network(network.borrow_and_update().clone()),
+            Some(event) = zone.recv() => Event::Rendezvous(event),
+            input = query => Event::Query(input),
+            () = resolved.appeared() => Event::ResolvedAppeared,
+            input = router.next() => Event::Router(input),
+            Some(event) = rosters.recv() => event,
+            () = timer => Event::Timeout,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The account's machines: fetched from the base, believed only with the account's signature.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info};
+
+use super::event::Event;
+use super::session::{Session, addresses};
+use crate::account::name::MachineName;
+use crate::account::roster::Roster;
+use crate::clock;
+use crate::engine::{self, Member};
+use crate::resolver::{self, Table};
+
+/// Between two fetches that nobody asked for.
+const EVERY: Duration = Duration::from_secs(300);
+/// Two fetches are never closer than this.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The roster as known, and when to ask for it again.
+pub(super) struct Rosters {
+    current: Option<Roster>,
+    due: Option<Instant>,
+    fetched: Option<Instant>,
+    inbox: mpsc::Sender<Event>,
+    told: watch::Sender<Option<Roster>>,
+    pub error: Option<String>,
+}
+
+impl Rosters {
+    /// Nothing known, nothing due. Answers come back through `inbox`; whoever judges certificates listens to `told`.
+    pub fn new(inbox: mpsc::Sender<Event>, told: watch::Sender<Option<Roster>>) -> Self {
+        Self { current: None, due: None, fetched: None, inbox, told, error: None }
+    }
+
+    /// The roster, once there is one.
+    pub fn current(&self) -> Option<&Roster> {
+        self.current.as_ref()
+    }
+
+    /// Somebody is unknown: ask soon.
+    fn want(&mut self, now: Instant) {
+        let soonest = self.fetched.map_or(now, |fetched| now.max(fetched + PAUSE));
+        self.due = Some(self.due.map_or(soonest, |due| due.min(soonest)));
+    }
+
+    /// When to ask next.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.due.map(|due| (due, "the roster may have changed"))
+    }
+
+    fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.due.is_some_and(|due| now >= due);
+        if due {
+            self.fetched = Some(now);
+            self.due = Some(now + EVERY);
+        }
+        due
+    }
+}
+
+impl Session {
+    /// Asks the base for the roster soon. On the base itself it comes unasked.
+    pub(super) fn ask_roster(&mut self) {
+        if !self.identity.is_base() {
+            self.roster.want(clock::monotonic());
+        }
+    }
+
+    pub(super) fn fetch_roster_if_due(&mut self, now: Instant) {
+        if !self.roster.take_due(now) {
+            return;
+        }
+        let (member, inbox) = (self.member.clone(), self.roster.inbox.clone());
+        let known = self.roster.current.clone();
+        tokio::spawn(async move {
+            let fetched = member.fetch_roster(known.as_ref()).await.map_err(|error| error.to_string());
+            // The session may have ended meanwhile: then nobody needs the answer.
+            let _ = inbox.send(Event::Roster(Box::new(fetched))).await;
+        });
+    }
+
+    pub(super) fn roster_came(&mut self, fetched: Result<Roster, String>) {
+        match fetched {
+            Ok(roster) => {
+                self.roster.error = None;
+                self.set_roster(roster);
+            }
+            Err(error) => {
+                debug!(%error, "roster not fetched");
+                self.roster.error = Some(error);
+            }
+        }
+    }
+
+    /// Believes a roster that the caller has verified.
+    pub(super) fn set_roster(&mut self, roster: Roster) {
+        if self.roster.current().is_some_and(|known| known.serial() >= roster.serial()) {
+            return;
+        }
+        info!(serial = roster.serial(), machines = roster.machines().len(), "roster");
+        let others = roster.machines().iter().filter(|machine| machine.name != *self.identity.name());
+        let members = others.map(|machine| Member { name: machine.name.clone(), inner: machine.inner }).collect();
+        self.roster.told.send_replace(Some(roster.clone()));
+        self.roster.current = Some(roster);
+        let now = clock::monotonic();
+        self.engine.handle(engine::Input::Roster(members), now);
+        self.stub.handle(resolver::Input::Table(self.table()), now);
+        for advertisement in self.rendezvous.peers() {
+            let peer = advertisement.machine.clone();
+            self.engine.handle(engine::Input::Advertised { peer, candidates: addresses(Some(advertisement)) }, now);
+        }
+    }
+
+    /// The account's machines as the resolver knows them.
+    pub(super) fn table(&self) -> Option<Table> {
+        let roster = self.roster.current()?;
+        let mut machines: BTreeMap<MachineName, _> =
+            roster.machines().iter().map(|machine| (machine.name.clone(), machine.inner)).collect();
+        machines.insert(self.identity.name().clone(), self.identity.inner());
+        Some(Table {
+            zone: self.identity.zone().clone(),
+            own: self.identity.name().clone(),
+            prefix: self.identity.prefix().network(),
+            machines,
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Brings up a session: the kernel first, then every part, from identity and configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tracing::warn;
+
+use super::error::RunError;
+use super::event::Doors;
+use super::paths::Paths;
+use super::ping::Pings;
+use super::roster::Rosters;
+use super::session::{Session, Told, encapsulation_port};
+use super::usage::Usage;
+use crate::account::credentials::IdentityCredentials;
+use crate::account::driver::Member;
+use crate::account::identity::Identity;
+use crate::account::roster::Roster;
+use crate::account::tls::OwnCertificate;
+use crate::clock;
+use crate::config::Config;
+use crate::config::value::Resolved;
+use crate::datapath::holding::{Holding, Limits};
+use crate::datapath::waiting_room::WaitingRoom;
+use crate::datapath::{self, Datapath};
+use crate::engine::{self, Engine};
+use crate::ike::driver::EncapSockets;
+use crate::ike::{Ike, IkeConfig, SystemEntropy};
+use crate::netwatch::{self, Snapshot};
+use crate::portmap::{self, Mapper, Port, Transport};
+use crate::rendezvous::driver::{self as zone, Base, Rendezvous};
+use crate::rendezvous::tsig::TsigSecret;
+use crate::resolver::{self, Stub};
+use crate::xfrm::Xfrm;
+use crate::xfrm::port::{DEFAULT_MTU, InnerNetwork};
+
+impl Session {
+    /// Brings the kernel to what this machine's account needs and starts every part. The guard comes first.
+    pub async fn start(
+        identity: Arc<Identity>,
+        roster: Option<Roster>,
+        config: Arc<Config>,
+        paths: &Paths,
+        base: Base,
+        on: bool,
+    ) -> Result<Self, RunError> {
+        let xfrm = Xfrm::open()?;
+        let kernel = Xfrm::monitor()?;
+        let inner = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
+        let inner_index = xfrm.raise(&inner).await?;
+        xfrm.reconcile(&[]).await?;
+        let mut datapath = Datapath::open(&paths.pins, &gate_settings(&config, &identity, paths))?;
+        if let Some(warning) = datapath.warning() {
+            warn!("{warning}");
+        }
+        datapath.clear_inbound_sas()?;
+        datapath.clear_ready_peers()?;
+        let waiting_room = WaitingRoom::open().await?;
+        datapath.attach_waiting_room(inner_index, waiting_room.index())?;
+        let sockets = EncapSockets::bind(config.port.get())?;
+        let network = netwatch::linux::watch().await.map_err(|error| RunError::of("network interfaces", error))?;
+        let mut told = Told::default();
+        let stub_driver = open_stub(&config, &mut told).await;
+        let (rendezvous, zone) = Rendezvous::spawn(zone_settings(&config, &identity)?, base)?;
+        let member =
+            Member::new((*identity).clone(), OwnCertificate::new(&identity), &paths.state).map_err(|error| RunError::of("TLS", error))?;
+        let (told_roster, roster_now) = watch::channel(None);
+        let credentials = IdentityCredentials::new((*identity).clone(), roster_now, clock::wall);
+        let (rosters_in, rosters) = mpsc::channel(4);
+        let first = network.borrow().clone();
+        let mut session = Self {
+            engine: Engine::new(engine::Settings { idle: config.idle_timeout.duration(), ..engine::Settings::default() }, on),
+            ike: Ike::new(ike_config(&config), Box::new(credentials), Box::new(SystemEntropy)),
+            stub: Stub::new(resolver::Config::default()),
+            mapper: Mapper::new(portmap::Config::new(ports(&config, &identity))),
+            holding: Holding::new(Limits::default()),
+            doors: Doors {
+                sockets,
+                waiting_room,
+                stub: stub_driver,
+                resolved: resolver::linux::SystemResolver::connect().await,
+                router: portmap::driver::Driver::new(),
+                kernel,
+                network,
+                zone,
+                rosters,
+            },
+            xfrm,
+            datapath,
+            rendezvous,
+            inner_index,
+            network: Arc::new(Snapshot::default()),
+            states: BTreeMap::new(),
+            usage: Usage::default(),
+            pings: Pings::default(),
+            told,
+            released: false,
+            roster: Rosters::new(rosters_in, told_roster),
+            member: Arc::new(member),
+            identity,
+            config,
+        };
+        session.network_changed(first);
+        if let Some(roster) = roster {
+            session.set_roster(roster);
+        }
+        session.stub.handle(resolver::Input::Switch(on), clock::monotonic());
+        session.settle().await;
+        session.point_resolved().await;
+        session.ask_roster();
+        Ok(session)
+    }
+
+    /// Tells systemd-resolved where the account's names are answered, where it runs.
+    pub(super) async fn point_resolved(&mut self) {
+        let (Some(stub), Some(table)) = (&self.doors.stub, self.table()) else { return };
+        let Ok(address) = stub.address() else { return };
+        let integration = match self.config.resolver.resolved {
+            Resolved::Auto => self.doors.resolved.apply(&resolver::Link::new(self.inner_index, address, &table)).await,
+            Resolved::Off => resolver::Integration::Manual { stub: address, zone: self.identity.zone().to_string() },
+        };
+        self.told.integration = Some(integration);
+    }
+}
+
+async fn open_stub(config: &Config, told: &mut Told) -> Option<resolver::driver::Driver> {
+    if !config.resolver.enabled {
+        return None;
+    }
+    match resolver::driver::Driver::bind(SocketAddr::new(config.resolver.stub.address(), 53)).await {
+        Ok(driver) => Some(driver),
+        Err(error) => {
+            warn!(%error, "names are not resolved");
+            told.stub_error = Some(error.to_string());
+            None
+        }
+    }
+}
+
+fn zone_settings(config: &Config, identity: &Identity) -> Result<zone::Settings, RunError> {
+    let secret = TsigSecret::new(identity.tsig().secret()).map_err(|error| RunError::of(identity.tsig().name(), error))?;
+    Ok(zone::Settings {
+        zone: identity.zone().clone(),
+        machine: identity.name().clone(),
+        secret,
+        lease: std::time::Duration::from_secs(7200),
+        poll: config.poll_interval.duration(),
+        first_delay: std::time::Duration::ZERO,
+        allow_loopback: false,
+    })
+}
+
+fn ports(config: &Config, identity: &Identity) -> Vec<Port> {
+    let mut ports = vec![encapsulation_port(config)];
+    if identity.is_base() {
+        ports.extend(config.serve.listen.first().map(|listen| Port { transport: Transport::Tcp, number: listen.port() }));
+    }
+    ports
+}
+
+fn gate_settings(config: &Config, identity: &Identity, paths: &Paths) -> datapath::Settings {
+    datapath::Settings {
+        port: config.port.get(),
+        prefix: Some(identity.prefix().network()),
+        ike_per_second: config.ike.rate.get(),
+        ike_burst: config.ike.burst.get(),
+        ..datapath::Settings::new(&paths.state)
+    }
+}
+
+fn ike_config(config: &Config) -> IkeConfig {
+    let child = config.ike.child_lifetime.duration();
+    IkeConfig {
+        child_lifetime: child,
+        child_hard_lifetime: child + child / 6,
+        ike_lifetime: config.ike.ike_lifetime.duration(),
+        ..IkeConfig::default()
+    }
+}
