@@ -172,7 +172,7 @@ async fn two_machines_and_the_base_find_each_other_and_say_goodbye() {
     let base = Running::fresh(&identity, "find").await;
     let (own, mut own_events) = member("base", Base::Local(base.server.clone()));
     let (imac, mut imac_events) = member("imac", identity.base(base.address));
-    let (laptop, mut laptop_events) = member("laptop", identity.base(base.address));
+    let (mut laptop, mut laptop_events) = member("laptop", identity.base(base.address));
     own.advertise(advertisement("base", 1));
     imac.advertise(advertisement("imac", 2));
     laptop.advertise(advertisement("laptop", 3));
