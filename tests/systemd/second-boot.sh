@@ -1,0 +1,24 @@
+# After the reboot: on by itself, the switch as it was left; then the package is purged and nothing is left.
+set -u
+. "$(dirname "$0")/words.sh"
+
+within 60 "the daemon runs after a reboot" systemctl is-active btmmd.service
+uplink
+within 30 "status is healthy" as member btmm status
+must "the account is still there" sh -c 'btmm machines | grep -q base'
+must "the switch still blocks" sh -c 'btmm --json firewall status | grep -q block'
+must "the switch allows again" btmm firewall allow
+
+must "the package is purged" dpkg --purge btmm
+must "no daemon" sh -c '! pgrep -x btmmd'
+must "no interface" sh -c '! ip -o link | grep btmm'
+must "no XFRM state" sh -c '[ -z "$(ip xfrm state)" ]'
+must "no XFRM policy" sh -c '! ip xfrm policy | grep -q "^src .*/"'
+must "no rule and no route" sh -c '! ip -6 rule | grep -q 4500 && [ -z "$(ip -6 route show table 4500 2>/dev/null)" ]'
+must "no pin" sh -c '! ls -d /sys/fs/bpf/btmm*'
+must "no XDP or TC program" sh -c '! ip -o link | grep -q xdp && [ -z "$(bpftool net show dev uplink0 | grep -E "xdp|prog|clsact")" ]'
+must "no user and no group" sh -c '! getent passwd btmm && ! getent group btmm'
+# The VM's own unit in /run/systemd is not of the package.
+must "no file" sh -c '! find /etc /usr/bin /usr/sbin /usr/lib/systemd /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share /var /run \
+    -xdev -iname "*btmm*" -not -path "/run/systemd/*" -not -path "/var/tmp/systemd-private-*" | grep .'
+say "second boot is done"
