@@ -14,32 +14,23 @@
 //! ```
 //! One request is on its way at a time, as cheap routers need (RFC 6886 §3.1): 250 ms, doubling, nine sends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use super::command::{Command, Config, Input};
 use super::epoch::Epoch;
 use super::in_flight::{Again, InFlight};
+use super::lease::Lease;
 use super::{Answer, AnswerBody, Cause, Gateway, Mapping, Method, Port, Refusal, Request, is_public};
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(15);
 const LAST_BACKOFF: Duration = Duration::from_secs(900);
-const SHORTEST_RENEWAL: Duration = Duration::from_secs(2);
 /// How often the router is asked for its outer address, to see a restart or a new address whose announcement was lost.
 const PROBE: Duration = Duration::from_secs(300);
 const ANNOUNCED: Duration = Duration::from_secs(1);
 /// How long [`Input::Stop`] waits for the router to confirm.
 const RELEASE: Duration = Duration::from_secs(1);
-
-#[derive(Debug)]
-struct Lease {
-    external: u16,
-    granted: Duration,
-    expires: Instant,
-    /// `None` while a retry is planned.
-    renew: Option<Instant>,
-}
 
 /// Keeps the [`Config::ports`] mapped.
 #[derive(Debug)]
@@ -159,7 +150,8 @@ impl Mapper {
         }
         if let Some(old) = self.gateway {
             // The router may still be there although we have left it, or have a new address from it. One datagram, no wait.
-            let ports: Vec<Port> = std::mem::take(&mut self.leases).into_keys().collect();
+            let ports = self.held_ports();
+            self.leases.clear();
             self.commands.extend(ports.into_iter().map(|port| Command::Send { gateway: old, request: release(port) }));
         }
         self.gateway = gateway;
@@ -287,9 +279,7 @@ impl Mapper {
             self.causes.insert(port, Cause::Refused { router: gateway.address, refusal: Refusal::Other });
             self.retry_later(now);
         } else {
-            let granted = Duration::from_secs(lifetime.into());
-            let renew = Some(now + (granted / 2).max(SHORTEST_RENEWAL));
-            self.leases.insert(port, Lease { external, granted, expires: now + granted, renew });
+            self.leases.insert(port, Lease::new(external, lifetime, now));
             self.causes.remove(&port);
             self.backoff = FIRST_BACKOFF;
         }
@@ -319,7 +309,7 @@ impl Mapper {
     }
 
     fn retry_later(&mut self, now: Instant) {
-        let end = self.leases.values().map(|lease| (lease.expires.saturating_duration_since(now) / 2).max(SHORTEST_RENEWAL)).min();
+        let end = self.leases.values().map(|lease| lease.half_of_rest(now)).min();
         for lease in self.leases.values_mut() {
             lease.renew = None;
         }
@@ -371,12 +361,21 @@ impl Mapper {
     }
 
     fn on_stop(&mut self, now: Instant) {
-        self.queue = self.leases.keys().map(|port| release(*port)).collect();
+        self.queue = self.held_ports().into_iter().map(release).collect();
         self.in_flight = None;
         self.retry = None;
         self.probe = None;
         self.stopped = true;
         self.release = Some(now + RELEASE);
+    }
+
+    /// The ports the router forwards, or may be about to.
+    fn held_ports(&self) -> BTreeSet<Port> {
+        let asked = self.in_flight.as_ref().and_then(|sent| match sent.request {
+            Request::Map { port, .. } => Some(port),
+            Request::ExternalAddress => None,
+        });
+        self.leases.keys().copied().chain(asked).collect()
     }
 
     fn tell(&mut self) {

@@ -13,6 +13,7 @@ mod command;
 pub mod driver;
 mod epoch;
 mod in_flight;
+mod lease;
 mod mapping;
 #[cfg(test)]
 mod tests;

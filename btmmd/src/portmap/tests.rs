@@ -270,6 +270,15 @@ fn stop_gives_every_mapping_back_and_is_released() {
 }
 
 #[test]
+fn stop_gives_back_what_was_asked_for_and_not_granted_yet() {
+    let mut bench = Bench::at_home(&[IKE]);
+    bench.external(PUBLIC);
+    bench.commands.clear();
+    bench.give(Input::Stop);
+    assert_eq!(bench.sent(), [Request::Map { port: IKE, external: 0, lifetime: 0 }]);
+}
+
+#[test]
 fn stop_does_not_wait_for_a_dead_router_for_more_than_a_second() {
     let mut bench = Bench::mapped_at_home();
     let start = bench.now;
