@@ -217,6 +217,45 @@ fn resolved_sends_the_accounts_names_to_the_stub_and_no_others() {
     });
 }
 
+/// Makes this thread another user's, as the daemon is.
+fn become_user(uid: u32) {
+    // SAFETY: plain numbers; the system call itself, unlike the C library's function, changes this thread only.
+    let result = unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) };
+    assert_eq!(result, 0, "setresuid");
+}
+
+#[test]
+fn the_daemon_needs_no_root_but_the_polkit_rule_it_ships_with() {
+    let machine = Machine::new();
+    machine.run("useradd --system --uid 4500 btmm");
+    let _resolved = Resolved::start(&machine);
+    let mut polkit = machine.node.spawn(machine.node.foreign("/usr/lib/polkit-1/polkitd")).unwrap();
+    polkit.wait_for("Acquired the name org.freedesktop.PolicyKit1", Duration::from_secs(20)).unwrap();
+    let link = machine.link();
+    let attempt = || {
+        within(&machine, async {
+            become_user(4500);
+            SystemResolver::connect().await.apply(&link).await
+        })
+    };
+    let Integration::Refused(reason) = attempt() else { panic!("allowed without a rule") };
+    println!("{reason}");
+    let rule = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/btmm.rules")).unwrap();
+    machine.node.write("/run/btmm.rules", rule).unwrap();
+    machine.run("cp /run/btmm.rules /etc/polkit-1/rules.d/50-btmm.rules");
+    let start = Instant::now();
+    while attempt() != Integration::Resolved {
+        assert!(start.elapsed() < Duration::from_secs(10), "refused with the rule: {:?}\n{}", attempt(), polkit.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(machine.run("resolvectl status btmm0").out.contains("~alice.btmm.internal"));
+    within(&machine, async {
+        become_user(4500);
+        SystemResolver::connect().await.revert(link.index).await;
+    });
+    assert!(!machine.run("resolvectl status btmm0").out.contains("alice"), "it may also take back what it set");
+}
+
 #[test]
 fn without_resolved_the_owner_is_told_what_to_write_and_it_works() {
     let machine = Machine::new();

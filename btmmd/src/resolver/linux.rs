@@ -9,8 +9,8 @@ use zbus::{MatchRule, MessageStream};
 
 use super::resolved::{self, Call, Integration, Link};
 
-/// resolved answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The bus and resolved answer at once or not at all, and the daemon waits for them.
+const PATIENCE: Duration = Duration::from_secs(3);
 const BUS: &str = "org.freedesktop.DBus";
 const SERVICE: &str = "org.freedesktop.resolve1";
 const OBJECT: &str = "/org/freedesktop/resolve1";
@@ -29,7 +29,7 @@ struct Bus {
 impl SystemResolver {
     /// Connects to the system bus. Without one there is nothing to tell, now or later.
     pub async fn connect() -> Self {
-        match Bus::connect().await {
+        match patiently(Bus::connect()).await {
             Ok(bus) => Self { bus: Some(bus) },
             Err(error) => {
                 tracing::info!(%error, "no system bus: the resolver has to be pointed at btmmd by hand");
@@ -42,7 +42,7 @@ impl SystemResolver {
     /// [`SystemResolver::appeared`].
     pub async fn apply(&self, link: &Link) -> Integration {
         let Some(bus) = &self.bus else { return Integration::manual(link) };
-        match bus.run(link.index, resolved::apply(link)).await {
+        match patiently(bus.run(link.index, resolved::apply(link))).await {
             Ok(true) => Integration::Resolved,
             Ok(false) => Integration::manual(link),
             Err(error) => Integration::Refused(error.to_string()),
@@ -52,7 +52,7 @@ impl SystemResolver {
     /// Has resolved forget the stub.
     pub async fn revert(&self, index: u32) {
         if let Some(bus) = &self.bus
-            && let Err(error) = bus.run(index, resolved::revert()).await
+            && let Err(error) = patiently(bus.run(index, resolved::revert())).await
         {
             tracing::debug!(%error, "systemd-resolved keeps the settings of btmm0 until that goes away");
         }
@@ -72,9 +72,14 @@ impl SystemResolver {
     }
 }
 
+async fn patiently<T>(work: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    let overdue = |_| zbus::Error::Failure(format!("no answer within {PATIENCE:?}"));
+    tokio::time::timeout(PATIENCE, work).await.map_err(overdue)?
+}
+
 impl Bus {
     async fn connect() -> zbus::Result<Self> {
-        let connection = zbus::connection::Builder::system().method_timeout(PATIENCE).build().await?;
+        let connection = zbus::Connection::system().await?;
         let owner_changed = MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
             .sender(BUS)
