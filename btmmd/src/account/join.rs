@@ -87,6 +87,8 @@ mod tests {
     use crate::account::tsig::TsigKey;
     use crate::account::{AccountOptions, create};
 
+    type Spoil<'a> = Box<dyn Fn(&mut Membership) + 'a>;
+
     struct Answered {
         _directory: Directory,
         base: Base,
@@ -139,7 +141,7 @@ mod tests {
         let foreign = Authority::create("alice".parse().unwrap(), base.trust().zone.clone(), base.trust().prefix, now()).unwrap();
         let imac: MachineName = "imac".parse().unwrap();
         let laptop: MachineName = "laptop".parse().unwrap();
-        let wrong: Vec<(&str, Box<dyn Fn(&mut Membership) + '_>)> = vec![
+        let wrong: Vec<(&str, Spoil<'_>)> = vec![
             ("another CA", Box::new(|answer| answer.authority = foreign.trust().ca.clone())),
             ("a certificate by another CA", Box::new(|answer| answer.certificate = foreign.issue(&mine, &imac, now()).unwrap())),
             ("a certificate for another key", Box::new(|answer| answer.certificate = base.authority.issue(&other, &imac, now()).unwrap())),
