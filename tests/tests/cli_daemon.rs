@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -75,7 +75,7 @@ fn new_folder() -> PathBuf {
     folder
 }
 
-fn command(folder: &std::path::Path, arguments: &[&str]) -> Command {
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btmm-as-tested"));
     command.args(arguments).env("BTMM_RUNTIME_DIR", folder).stdin(Stdio::null());
     command
@@ -262,6 +262,31 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
     assert_eq!(outsider.status.code(), Some(4));
     assert!(told(&outsider).ends_with("not permitted: be root or a member of group btmm\n"), "{}", told(&outsider));
     assert_eq!(daemon.json(&["status"])["on"], true, "nothing was changed");
+}
+
+#[test]
+fn the_firewall_is_shown_to_members_by_the_daemon_and_turned_by_root_alone() {
+    assert!(nix::unistd::geteuid().is_root(), "this test takes on other users and so needs root");
+    let daemon = Daemon::start(Some(NOBODY));
+    let program = daemon.folder.join("btmm");
+    std::fs::copy(env!("CARGO_BIN_EXE_btmm-as-tested"), &program).unwrap();
+    let run = |runtime: &Path, arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).env("BTMM_RUNTIME_DIR", runtime).uid(NOBODY).gid(NOBODY);
+        command.env("BTMM_STATE_DIR", daemon.folder.join("state")).env("BTMM_BPFFS", daemon.folder.join("bpf")).output().unwrap()
+    };
+    let report: Value = serde_json::from_slice(&run(&daemon.folder, &["firewall", "status", "--json"]).stdout).unwrap();
+    let expected = json!({"blocked": false, "enforced_on": ["eth0"], "not_enforced_on": [], "counters": null, "warning": null});
+    assert_eq!(report, expected);
+    let alone = run(Path::new("/nonexistent"), &["firewall", "status"]);
+    assert_eq!(alone.status.code(), Some(4));
+    assert_eq!(told(&alone), "btmm: firewall: btmmd is not running, and without it only root can read the switch\n");
+    for action in ["block", "allow"] {
+        let output = run(&daemon.folder, &["firewall", action]);
+        assert_eq!(output.status.code(), Some(4), "{}", told(&output));
+        assert!(told(&output).ends_with(": be root, for example with sudo\n"), "{}", told(&output));
+    }
+    assert!(!daemon.folder.join("state").exists());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::{account, firewall, generate, machines, ping, status};
 use crate::control::client::ClientError;
 use crate::control::driver::connect;
 use crate::control::error::{ControlError, ExitClass};
+use crate::control::messages::Status;
 use crate::control::wire::Ping;
 use crate::datapath::{DatapathError, firewall as switch};
 
@@ -28,6 +29,9 @@ pub enum Failure {
     /// The kernel's part of `btmm firewall`.
     #[error("{}", datapath_line(.0))]
     Datapath(#[from] DatapathError),
+    /// The switch cannot be read without the daemon by others than root.
+    #[error("firewall: btmmd is not running, and without it only root can read the switch")]
+    OnlyRoot,
     /// A value that was not on the command line is wrong.
     #[error("{argument}: {message}")]
     Value {
@@ -51,6 +55,7 @@ impl Failure {
     fn exit_class(&self) -> ExitClass {
         match self {
             Self::Client(error) => error.exit_class(),
+            Self::OnlyRoot => ExitClass::NotPermitted,
             Self::Datapath(error) if error.is_permission() => ExitClass::NotPermitted,
             Self::Value { .. } => ExitClass::Usage,
             Self::Datapath(_) | Self::File { .. } => ExitClass::Failed,
@@ -230,16 +235,18 @@ fn run_firewall(action: args::Firewall, output: Output) -> Result<ExitClass, Fai
     let report: firewall::Report = match action {
         args::Firewall::Block => switch::block(&pins, &state)?.into(),
         args::Firewall::Allow => switch::allow(&pins, &state)?.into(),
-        args::Firewall::Status => match switch::status(&pins, &state) {
-            // Members of group btmm may not open the pins, but may ask the daemon.
-            Err(error) if error.is_permission() => match connect(&runtime_dir()).and_then(|mut client| client.status()) {
-                Ok(status) => (&status).into(),
-                Err(_) => return Err(error.into()),
-            },
-            read => read?.into(),
-        },
+        args::Firewall::Status if nix::unistd::geteuid().is_root() => switch::status(&pins, &state)?.into(),
+        // Pins and state are root's and the daemon's; what others can see of them looks as if there were none.
+        args::Firewall::Status => (&told_by_daemon()?).into(),
     };
     output.print(&report, |paint| firewall::render(&report, paint))
+}
+
+fn told_by_daemon() -> Result<Status, Failure> {
+    match connect(&runtime_dir()).and_then(|mut client| client.status()) {
+        Err(ClientError::NotRunning) => Err(Failure::OnlyRoot),
+        told => Ok(told?),
+    }
 }
 
 #[derive(Clone, Copy)]
