@@ -71,7 +71,8 @@ fn report(medians: &[f64; 3], json: bool) {
         println!("the same states by hand    {by_hand:8.1} Mbit/s   ours is {:.3} of it", ours / by_hand);
         println!("kernel WireGuard           {wireguard:8.1} Mbit/s   ours is {:.3} of it", ours / wireguard);
     }
-    let result = |name, baseline: f64| json!({"name": name, "value": ours, "unit": "Mbit/s", "baseline": baseline, "ratio": ours / baseline});
+    let result =
+        |name, baseline: f64| json!({"name": name, "value": ours, "unit": "Mbit/s", "baseline": baseline, "ratio": ours / baseline});
     let results = [result("throughput-vs-handmade", by_hand), result("throughput-vs-wireguard", wireguard)];
     println!("{}", json!({"bench": "tunnel", "results": results}));
 }

@@ -134,7 +134,8 @@ impl End {
         let listener = peer.node.enter(|| std::net::TcpListener::bind((peer.network.address, 0)))??;
         let to = listener.local_addr()?;
         let sender = std::thread::spawn({
-            let mut stream = self.node.enter(|| std::net::TcpStream::connect_timeout(&to, Duration::from_secs(10)))?.context("connecting")?;
+            let mut stream =
+                self.node.enter(|| std::net::TcpStream::connect_timeout(&to, Duration::from_secs(10)))?.context("connecting")?;
             move || {
                 stream.set_write_timeout(limit)?;
                 stream.write_all(&vec![0x42; length])

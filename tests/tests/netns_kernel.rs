@@ -139,14 +139,12 @@ fn a_lease_is_one_change_with_address_router_and_uplink() {
 #[test]
 fn a_snapshot_knows_ipv6_temporary_and_point_to_point_addresses_and_our_own_interface() {
     let (runtime, node) = (runtime(), Node::new("many").expect("a node"));
-    node.ip(
-        "link add up0 type veth peer name down0\nlink set up0 up\nlink set down0 up\n\
+    node.ip("link add up0 type veth peer name down0\nlink set up0 up\nlink set down0 up\n\
          address add 2001:db8:5::1/64 dev up0 nodad\naddress add 10.9.0.1 peer 10.9.0.2/32 dev up0\n\
          address add 2001:db8:5::dead/64 dev up0 nodad preferred_lft 0\n\
          link add btmm0 type veth peer name other\nlink set btmm0 up\nlink set other up\naddress add fd00:1:2::a/128 dev btmm0 nodad\n\
-         route add default via fe80::1 dev up0 metric 7",
-    )
-    .expect("interfaces");
+         route add default via fe80::1 dev up0 metric 7")
+        .expect("interfaces");
     let snapshot = node.enter(|| runtime.block_on(netwatch::linux::snapshot())).expect("entered").expect("a snapshot");
     let wanted: [IpAddr; 2] = ["2001:db8:5::1", "10.9.0.1"].map(|text| text.parse().expect(text));
     assert_eq!(snapshot.candidates(), wanted, "{snapshot:#?}");

@@ -64,8 +64,7 @@ fn a_packet_without_a_state_raises_an_acquire_and_the_tunnel_then_works() {
     pair.runtime.block_on(pair.left.xfrm.set_policies(&pair.left.policy(&pair.right))).expect("policies");
     let mut events = monitor(&pair);
     assert!(pair.left.node.ping(&pair.right.network.address.to_string(), 1).is_err());
-    let wanted =
-        KernelEvent::Acquire { inner_local: pair.left.network.address, inner_remote: pair.right.network.address, reqid: 1 };
+    let wanted = KernelEvent::Acquire { inner_local: pair.left.network.address, inner_remote: pair.right.network.address, reqid: 1 };
     assert_eq!(next(&pair, &mut events), wanted);
     pair.connect().expect("a tunnel");
     pair.left.node.ping(&pair.right.network.address.to_string(), 2).expect("the larval state is not in the way");
@@ -127,7 +126,8 @@ fn a_restarted_daemon_finds_no_old_state_and_the_wanted_policies() {
     let pair = connected(Outer::V4);
     let left = &pair.left;
     let mut foreign = left.node.command("ip");
-    foreign.args("xfrm state add src 198.51.100.1 dst 198.51.100.2 proto esp spi 0x999 reqid 9 mode tunnel aead rfc4106(gcm(aes))".split(' '));
+    foreign
+        .args("xfrm state add src 198.51.100.1 dst 198.51.100.2 proto esp spi 0x999 reqid 9 mode tunnel aead rfc4106(gcm(aes))".split(' '));
     foreign.args(["0x00112233445566778899aabbccddeeff00112233", "128"]);
     btmm_tests::lab::finish(foreign).expect("someone else's state");
     let wanted = left.policy(&pair.right);
@@ -183,8 +183,16 @@ fn a_neighbour_in_clear_does_not_reach_an_inner_address_and_its_owner_does() {
     let pair = connected(Outer::V4);
     let inner = pair.left.network.address;
     let neighbour = btmm_tests::lab::Node::new("neighbour").expect("a neighbour");
-    pair.left.node.ip(&format!("link add lan type veth peer name lan netns {}\naddress add 2001:db8:1::1/64 dev lan nodad\nlink set lan up", neighbour.pid())).expect("a LAN");
-    neighbour.ip("address add 2001:db8:1::2/64 dev lan nodad\nlink set lan up\nlink set lo up\nroute add fd00:1:2::/48 via 2001:db8:1::1").expect("on the LAN");
+    pair.left
+        .node
+        .ip(&format!(
+            "link add lan type veth peer name lan netns {}\naddress add 2001:db8:1::1/64 dev lan nodad\nlink set lan up",
+            neighbour.pid()
+        ))
+        .expect("a LAN");
+    neighbour
+        .ip("address add 2001:db8:1::2/64 dev lan nodad\nlink set lan up\nlink set lo up\nroute add fd00:1:2::/48 via 2001:db8:1::1")
+        .expect("on the LAN");
     neighbour.ping("2001:db8:1::1", 2).expect("the LAN works");
     assert!(neighbour.ping(&inner.to_string(), 1).is_err(), "in clear to the inner address");
     pair.left.node.sysctl("net.ipv6.conf.all.forwarding", "1").expect("it routes");
@@ -198,12 +206,19 @@ fn raising_twice_changes_nothing_and_another_account_replaces_the_first() {
     let pair = Pair::new(Outer::V4).expect("two machines");
     let left = &pair.left;
     let index = pair.runtime.block_on(left.xfrm.raise(&left.network)).expect("raised");
-    let shown = || ["ip -6 rule", "ip -6 route show table 4500", "ip xfrm policy", "ip -6 address show btmm0"].map(|words| left.node.run(words).expect(words).out);
+    let shown = || {
+        ["ip -6 rule", "ip -6 route show table 4500", "ip xfrm policy", "ip -6 address show btmm0"]
+            .map(|words| left.node.run(words).expect(words).out)
+    };
     let first = shown();
     assert_eq!(pair.runtime.block_on(left.xfrm.raise(&left.network)).expect("again"), index);
     assert_eq!(shown(), first);
     assert!(!first[3].contains("fe80::") && !first[3].contains("tentative"), "{}", first[3]);
-    let other = btmmd::xfrm::port::InnerNetwork { address: "fd99::5".parse().expect("literal"), prefix: "fd99::".parse().expect("literal"), mtu: 1300 };
+    let other = btmmd::xfrm::port::InnerNetwork {
+        address: "fd99::5".parse().expect("literal"),
+        prefix: "fd99::".parse().expect("literal"),
+        mtu: 1300,
+    };
     assert_eq!(pair.runtime.block_on(left.xfrm.raise(&other)).expect("another"), index);
     let second = shown().concat();
     assert!(!second.contains("fd00:1:2"), "{second}");

@@ -137,7 +137,11 @@ fn interface(link: &LinkMessage) -> Interface {
         () => Kind::Outer,
     };
     let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    Interface { index: link.header.index, name, kind, up, addresses: BTreeSet::new() }
+    let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    });
+    Interface { index: link.header.index, name, kind, up, mtu: mtu.unwrap_or(1500), addresses: BTreeSet::new() }
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {

@@ -45,6 +45,8 @@ pub struct Interface {
     pub kind: Kind,
     /// Administratively up and with carrier.
     pub up: bool,
+    /// The largest packet it takes.
+    pub mtu: u32,
     /// Usable addresses: not tentative, not failed, not deprecated.
     pub addresses: BTreeSet<Address>,
 }
@@ -114,6 +116,14 @@ impl Snapshot {
         found.into_iter().map(|found| found.3).collect()
     }
 
+    /// The smallest MTU of an uplink that has a default route, or of any uplink when none has.
+    pub fn path_mtu(&self) -> Option<u32> {
+        let smallest = |with_default: bool| {
+            self.uplinks().filter(|interface| !with_default || self.has_default(interface.index)).map(|interface| interface.mtu).min()
+        };
+        smallest(true).or_else(|| smallest(false))
+    }
+
     /// The preferred IPv4 router: the one to ask for a port mapping.
     pub fn gateway_v4(&self) -> Option<(Ipv4Addr, u32)> {
         self.defaults.iter().find_map(|route| match (route.ipv6, route.gateway) {
@@ -159,7 +169,7 @@ mod tests {
 
     fn interface(index: u32, kind: Kind, addresses: &[(&str, bool)]) -> (u32, Interface) {
         let addresses = addresses.iter().map(|(ip, temporary)| Address { ip: ip.parse().expect(ip), prefix: 24, temporary: *temporary });
-        (index, Interface { index, name: format!("if{index}"), kind, up: true, addresses: addresses.collect() })
+        (index, Interface { index, name: format!("if{index}"), kind, up: true, mtu: 1500, addresses: addresses.collect() })
     }
 
     fn via(interface: u32, gateway: &str, metric: u32) -> DefaultRoute {
@@ -195,6 +205,18 @@ mod tests {
         let mut snapshot = home();
         snapshot.interfaces.get_mut(&2).expect("present").up = false;
         assert_eq!(snapshot.uplinks().map(|interface| interface.index).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn the_path_is_as_narrow_as_the_narrowest_way_out() {
+        let mut snapshot = home();
+        snapshot.interfaces.get_mut(&2).expect("present").mtu = 1000;
+        assert_eq!(snapshot.path_mtu(), Some(1500), "if2 is no way out");
+        snapshot.interfaces.get_mut(&3).expect("present").mtu = 1492;
+        assert_eq!(snapshot.path_mtu(), Some(1492));
+        snapshot.defaults.clear();
+        assert_eq!(snapshot.path_mtu(), Some(1000));
+        assert_eq!(Snapshot::default().path_mtu(), None);
     }
 
     #[test]

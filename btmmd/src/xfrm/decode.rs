@@ -175,14 +175,16 @@ fn action(action: u8, message: &PolicyMessage) -> Option<Action> {
 /// What a notification means to us. Those about states carry no interface id: compare SPI and reqid with one's own.
 pub(super) fn event(raw: &Raw<'_>) -> Option<KernelEvent> {
     match message(raw)? {
-        XfrmMessage::Acquire(message) if message.acquire.selector.family == AF_INET6 && if_id(&message.nlas) == IF_ID => Some(KernelEvent::Acquire {
-            inner_local: message.acquire.selector.saddr.to_ipv6(),
-            inner_remote: message.acquire.selector.daddr.to_ipv6(),
-            reqid: message.nlas.iter().find_map(|nla| match nla {
-                XfrmAttrs::Template(templates) => templates.first().map(|template| template.reqid),
-                _ => None,
-            })?,
-        }),
+        XfrmMessage::Acquire(message) if message.acquire.selector.family == AF_INET6 && if_id(&message.nlas) == IF_ID => {
+            Some(KernelEvent::Acquire {
+                inner_local: message.acquire.selector.saddr.to_ipv6(),
+                inner_remote: message.acquire.selector.daddr.to_ipv6(),
+                reqid: message.nlas.iter().find_map(|nla| match nla {
+                    XfrmAttrs::Template(templates) => templates.first().map(|template| template.reqid),
+                    _ => None,
+                })?,
+            })
+        }
         XfrmMessage::Expire(message) => {
             let (id, reqid) = (sa_id(&message.expire.state)?, message.expire.state.reqid);
             Some(match message.expire.hard {

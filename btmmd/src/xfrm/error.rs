@@ -93,10 +93,14 @@ fn words(object: &Object, errno: i32, explanation: &str) -> String {
     use nix::errno::Errno;
     let advice = match (Errno::from_raw(errno), object) {
         (Errno::EPERM | Errno::EACCES, _) => "needs CAP_NET_ADMIN",
-        (Errno::ENOSYS, Object::Sa(_)) => "the kernel has no AES-GCM for IPsec; load the modules gcm, ctr, seqiv and, for speed, aesni_intel",
+        (Errno::ENOSYS, Object::Sa(_)) => {
+            "the kernel has no AES-GCM for IPsec; load the modules gcm, ctr, seqiv and, for speed, aesni_intel"
+        }
         (Errno::EPROTONOSUPPORT, Object::Sa(_)) => "the kernel has no ESP; load the modules esp4 and esp6",
         (Errno::EPROTONOSUPPORT, _) => "the kernel has no IPsec; load the module xfrm_user",
-        (Errno::EOPNOTSUPP, Object::Interface(_)) => "the kernel has no XFRM interfaces; load the module xfrm_interface (Linux 4.19 or newer)",
+        (Errno::EOPNOTSUPP, Object::Interface(_)) => {
+            "the kernel has no XFRM interfaces; load the module xfrm_interface (Linux 4.19 or newer)"
+        }
         _ => "",
     };
     match (explanation, advice) {

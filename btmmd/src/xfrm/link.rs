@@ -138,10 +138,7 @@ mod tests {
         let old: Ipv6Addr = "fd99::1".parse().expect("literal");
         let present = Link { addresses: [old].into(), up: false, mtu: 1500, ..link() };
         let steps = link_steps(Some(&present), &network()).expect("ours");
-        assert_eq!(
-            steps,
-            [LinkStep::Mtu(1418), LinkStep::RemoveAddress(old), LinkStep::AddAddress(network().address), LinkStep::Up]
-        );
+        assert_eq!(steps, [LinkStep::Mtu(1418), LinkStep::RemoveAddress(old), LinkStep::AddAddress(network().address), LinkStep::Up]);
     }
 
     #[test]

@@ -209,7 +209,11 @@ mod tests {
 
     #[test]
     fn the_guard_of_another_account_is_replaced() {
-        let other = Policy::of_guard(&InnerNetwork { address: "fd99::1".parse().expect("literal"), prefix: "fd99::".parse().expect("literal"), mtu: 1400 });
+        let other = Policy::of_guard(&InnerNetwork {
+            address: "fd99::1".parse().expect("literal"),
+            prefix: "fd99::".parse().expect("literal"),
+            mtu: 1400,
+        });
         let changes = policy_changes(&other, &guard(), Policy::is_of_guard);
         assert_eq!(changes.remove.len(), 4);
         assert_eq!(changes.set, guard());

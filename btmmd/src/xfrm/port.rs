@@ -92,6 +92,17 @@ pub const DEFAULT_MTU: u32 = 1418;
 /// IPv6 forbids less.
 pub const MINIMUM_MTU: u32 = 1280;
 
+/// What ESP in UDP adds around an inner packet at most: outer header, UDP 8, ESP header 8, IV 8, padding and trailer up to 5, ICV 16, as the
+/// kernel rounds it.
+const OVERHEAD: (u32, u32) = (62, 82);
+
+/// The MTU of `btmm0` over a path of this MTU; `ipv6` says whether an outer IPv6 header must fit as well. Never less than [`MINIMUM_MTU`],
+/// so below an outer 1342 (IPv4) or 1362 (IPv6) the outer packets are fragmented.
+pub fn inner_mtu(path: u32, ipv6: bool) -> u32 {
+    let overhead = if ipv6 { OVERHEAD.1 } else { OVERHEAD.0 };
+    path.saturating_sub(overhead).max(MINIMUM_MTU)
+}
+
 /// One peer's policies as they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PolicySpec {
@@ -189,4 +200,18 @@ pub struct Removed {
     pub interfaces: usize,
     /// Routes and rules.
     pub routes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inner_mtu_fits_the_path_and_ipv6() {
+        assert_eq!(inner_mtu(1500, true), DEFAULT_MTU);
+        assert_eq!(inner_mtu(1500, false), 1438);
+        for (path, ipv6) in [(1362, true), (1342, false), (576, false), (0, true)] {
+            assert_eq!(inner_mtu(path, ipv6), MINIMUM_MTU);
+        }
+    }
 }

@@ -228,11 +228,9 @@ fn route_message(route: &Route) -> RouteMessage {
             let builder = builder.destination_prefix(prefix.address, prefix.length).output_interface(*index);
             source.map_or(builder.clone(), |source| builder.pref_source(source)).build()
         }
-        Route::Unreachable(prefix) => builder
-            .destination_prefix(prefix.address, prefix.length)
-            .kind(RouteType::Unreachable)
-            .priority(UNREACHABLE_METRIC)
-            .build(),
+        Route::Unreachable(prefix) => {
+            builder.destination_prefix(prefix.address, prefix.length).kind(RouteType::Unreachable).priority(UNREACHABLE_METRIC).build()
+        }
     }
 }
 
@@ -284,7 +282,8 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 
 fn rule(message: &RuleMessage) -> Option<Rule> {
     let attributes = &message.attributes;
-    let priority = attributes.iter().find_map(|attribute| if let RuleAttribute::Priority(priority) = attribute { Some(*priority) } else { None })?;
+    let priority =
+        attributes.iter().find_map(|attribute| if let RuleAttribute::Priority(priority) = attribute { Some(*priority) } else { None })?;
     let address = attributes.iter().find_map(|attribute| match attribute {
         RuleAttribute::Destination(IpAddr::V6(address)) => Some(*address),
         _ => None,

@@ -73,12 +73,7 @@ impl Requests {
         Err(Failure::Io(io::Error::other("the table changed during every attempt to read it")))
     }
 
-    async fn exchange<T>(
-        &self,
-        message: XfrmMessage,
-        flags: u16,
-        keep: impl Fn(&Raw<'_>) -> Option<T>,
-    ) -> Result<(Vec<T>, bool), Failure> {
+    async fn exchange<T>(&self, message: XfrmMessage, flags: u16, keep: impl Fn(&Raw<'_>) -> Option<T>) -> Result<(Vec<T>, bool), Failure> {
         let mut guard = self.socket.lock().await;
         let (Socket(socket), sequence) = &mut *guard;
         // An answer to a request whose caller went away carries an older number and is passed over.
