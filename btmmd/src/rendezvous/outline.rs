@@ -1,9 +1,22 @@
 //! The outline of a DNS message: where its sections end and what its TSIG record says. Reads hostile bytes before anything else does.
 
+use crate::wire::{Reader, WireError, at_most};
+
+const TSIG: u16 = 250;
+/// RFC 1035 §2.3.4.
+const MAX_NAME: usize = 255;
+const MAX_RDATA: usize = u16::MAX as usize;
+
 /// A message whose sections do not add up, or whose TSIG record is not last and alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed DNS message")]
 pub struct Malformed;
+
+impl From<WireError> for Malformed {
+    fn from(_: WireError) -> Self {
+        Self
+    }
+}
 
 /// A domain name in canonical wire form: uncompressed, lower case, at most 255 octets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +32,7 @@ impl CanonicalName {
             wire.extend(label.bytes().map(|b| b.to_ascii_lowercase()));
         }
         wire.push(0);
-        if wire.len() <= 255 { Ok(Self(wire)) } else { Err(Malformed) }
+        if wire.len() <= MAX_NAME { Ok(Self(wire)) } else { Err(Malformed) }
     }
 
     /// The algorithm's name.
@@ -35,29 +48,26 @@ impl CanonicalName {
     /// Follows compression only backwards, so it ends.
     fn read(message: &[u8], start: usize) -> Result<Self, Malformed> {
         let mut wire = Vec::new();
-        let (mut at, mut floor) = (start, start);
+        let mut floor = start;
+        let mut reader = Reader::new(message.get(start..).ok_or(Malformed)?);
         loop {
-            let length = usize::from(*message.get(at).ok_or(Malformed)?);
-            match length {
+            match reader.u8("label")? {
                 0 => {
                     wire.push(0);
-                    return if wire.len() <= 255 { Ok(Self(wire)) } else { Err(Malformed) };
+                    return Ok(Self(wire));
                 }
-                1..=63 => {
-                    let label = message.get(at..at + 1 + length).ok_or(Malformed)?;
-                    wire.extend(label.iter().map(|b| b.to_ascii_lowercase()));
-                    if wire.len() > 254 {
-                        return Err(Malformed);
-                    }
-                    at += 1 + length;
+                length @ 1..=63 => {
+                    wire.push(length);
+                    wire.extend(reader.take(length.into(), "label")?.iter().map(u8::to_ascii_lowercase));
+                    at_most(wire.len(), MAX_NAME - 1, "name")?;
                 }
-                192.. => {
-                    let low = usize::from(*message.get(at + 1).ok_or(Malformed)?);
-                    let target = (length - 192) << 8 | low;
+                high @ 192.. => {
+                    let target = usize::from(u16::from_be_bytes([high - 192, reader.u8("pointer")?]));
                     if target >= floor {
                         return Err(Malformed);
                     }
-                    (at, floor) = (target, target);
+                    floor = target;
+                    reader = Reader::new(message.get(target..).ok_or(Malformed)?);
                 }
                 _ => return Err(Malformed),
             }
@@ -111,62 +121,55 @@ impl Outline {
 
     /// Walks the whole message once. Time and memory are linear in its length.
     pub fn read(message: &[u8]) -> Result<Self, Malformed> {
-        let id = u16_at(message, 0)?;
-        let flags = u16_at(message, 2)?;
-        let questions = u16_at(message, 4)?;
-        let additional = u16_at(message, 10)?;
-        let records = [6, 8, 10].into_iter().try_fold(0_u32, |sum, at| Ok(sum + u32::from(u16_at(message, at)?)))?;
-        let mut at = 12;
+        let mut reader = Reader::new(message);
+        let at = |reader: &Reader| message.len() - reader.len();
+        let id = reader.u16("id")?;
+        let flags = reader.u16("flags")?;
+        let questions = reader.u16("question count")?;
+        let others = u32::from(reader.u16("answer count")?) + u32::from(reader.u16("authority count")?);
+        let additional = reader.u16("additional count")?;
         for _ in 0..questions {
-            at = skip_name(message, at)? + 4;
+            skip_name(&mut reader)?;
+            reader.take(4, "question")?;
         }
-        let question = if questions == 1 { plain_question(message, at) } else { None };
+        let question = if questions == 1 { plain_question(message, at(&reader)) } else { None };
         let mut signature = None;
+        let records = others + u32::from(additional);
         for index in 1..=records {
-            let start = at;
-            let fixed = skip_name(message, start)?;
-            let end = fixed + 10 + usize::from(u16_at(message, fixed + 8)?);
-            if u16_at(message, fixed)? == 250 {
-                if index != records || additional == 0 {
+            let start = at(&reader);
+            skip_name(&mut reader)?;
+            let kind = reader.u16("type")?;
+            let class_and_ttl = reader.array::<6>("class and TTL")?;
+            let length = reader.u16("rdata length")?;
+            let rdata = at(&reader);
+            let mut fields = reader.sub(length.into(), MAX_RDATA, "rdata")?;
+            if kind == TSIG {
+                // Last and alone in the additional section, class ANY, TTL 0 (RFC 8945 §4.2, §5.1).
+                if index != records || additional == 0 || class_and_ttl != [0, 255, 0, 0, 0, 0] {
                     return Err(Malformed);
                 }
-                signature = Some(Signature::read(message, start, fixed, end)?);
+                let (key, algorithm) = (CanonicalName::read(message, start)?, CanonicalName::read(message, rdata)?);
+                signature = Some(Signature::read(&mut fields, start, key, algorithm)?);
             }
-            at = end;
         }
-        if at != message.len() {
-            return Err(Malformed);
-        }
+        reader.finish("message")?;
         Ok(Self { id, flags, additional, question, signature })
     }
 }
 
 impl Signature {
-    fn read(message: &[u8], start: usize, fixed: usize, end: usize) -> Result<Self, Malformed> {
-        // Class ANY and TTL 0 (RFC 8945 §4.2).
-        if message.get(fixed + 2..fixed + 8) != Some(&[0, 255, 0, 0, 0, 0]) || end > message.len() {
-            return Err(Malformed);
-        }
-        let rdata = fixed + 10;
-        let at = skip_name(message, rdata)?;
-        let time =
-            (u64::from(u16_at(message, at)?) << 32) | (u64::from(u16_at(message, at + 2)?) << 16) | u64::from(u16_at(message, at + 4)?);
-        let mac_end = at + 10 + usize::from(u16_at(message, at + 8)?);
-        let other_end = mac_end + 6 + usize::from(u16_at(message, mac_end + 4)?);
-        if other_end != end {
-            return Err(Malformed);
-        }
-        Ok(Self {
-            start,
-            key: CanonicalName::read(message, start)?,
-            algorithm: CanonicalName::read(message, rdata)?,
-            time,
-            fudge: u16_at(message, at + 6)?,
-            mac: message.get(at + 10..mac_end).ok_or(Malformed)?.to_vec(),
-            original_id: u16_at(message, mac_end)?,
-            error: u16_at(message, mac_end + 2)?,
-            other: message.get(mac_end + 6..other_end).ok_or(Malformed)?.to_vec(),
-        })
+    fn read(fields: &mut Reader, start: usize, key: CanonicalName, algorithm: CanonicalName) -> Result<Self, Malformed> {
+        skip_name(fields)?;
+        let time = u64::from(fields.u16("time")?) << 32 | u64::from(fields.u32("time")?);
+        let fudge = fields.u16("fudge")?;
+        let length = fields.u16("MAC length")?;
+        let mac = fields.take(length.into(), "MAC")?.to_vec();
+        let original_id = fields.u16("original id")?;
+        let error = fields.u16("TSIG error")?;
+        let length = fields.u16("other length")?;
+        let other = fields.take(length.into(), "other data")?.to_vec();
+        fields.finish("TSIG record")?;
+        Ok(Self { start, key, algorithm, time, fudge, mac, original_id, error, other })
     }
 }
 
@@ -176,18 +179,12 @@ fn plain_question(message: &[u8], end: usize) -> Option<Vec<u8>> {
     (12 + name.as_bytes().len() + 4 == end).then(|| message.get(12..end).map(<[u8]>::to_vec))?
 }
 
-fn u16_at(message: &[u8], at: usize) -> Result<u16, Malformed> {
-    let pair = message.get(at..at + 2).ok_or(Malformed)?;
-    pair.try_into().map(u16::from_be_bytes).map_err(|_| Malformed)
-}
-
-/// The place after the name that begins at `at`.
-fn skip_name(message: &[u8], mut at: usize) -> Result<usize, Malformed> {
+fn skip_name(reader: &mut Reader) -> Result<(), Malformed> {
     loop {
-        match usize::from(*message.get(at).ok_or(Malformed)?) {
-            0 => return Ok(at + 1),
-            length @ 1..=63 => at += 1 + length,
-            192.. => return Ok(at + 2),
+        match reader.u8("label")? {
+            0 => return Ok(()),
+            length @ 1..=63 => reader.take(length.into(), "label").map(drop)?,
+            192.. => return reader.u8("pointer").map(drop).map_err(Malformed::from),
             _ => return Err(Malformed),
         }
     }
