@@ -300,6 +300,32 @@ async fn tls_without_dns_and_a_closed_port_are_named() {
 }
 
 #[tokio::test]
+async fn a_connection_that_only_looks_alive_is_given_up_when_the_network_changes() {
+    let identity = Identity::new();
+    let base = Running::fresh(&identity, "mute").await;
+    // As after a sleep: the first connection is taken, and never a word comes back; what the second says is passed on.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (front, behind) = (listener.local_addr().unwrap(), base.address);
+    let passing = tokio::spawn(async move {
+        let _mute = listener.accept().await.unwrap();
+        let (mut outer, _) = listener.accept().await.unwrap();
+        let mut inner = TcpStream::connect(behind).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+    });
+    let client = Arc::new(DotClient::new(identity.base(front), &machine("imac"), &zone(), secret("imac")).unwrap());
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { futures::future::join(client.serial(), client.transfer()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asking.is_finished());
+    client.reset();
+    let (serial, zone) = timeout(Duration::from_secs(3), asking).await.expect("at once, not after a time limit").unwrap();
+    assert_eq!(serial.unwrap(), zone.unwrap().0);
+    passing.abort();
+}
+
+#[tokio::test]
 async fn a_second_address_serves_when_the_first_is_dead() {
     let identity = Identity::new();
     let base = Running::fresh(&identity, "second").await;

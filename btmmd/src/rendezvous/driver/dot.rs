@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -51,12 +51,17 @@ struct Call {
     replies: mpsc::UnboundedSender<Vec<u8>>,
 }
 
+type Calls = mpsc::UnboundedSender<Call>;
+
 /// Signed requests to the base.
 pub struct DotClient {
     base: Base,
     client: Client,
     ids: AtomicU16,
-    connection: Mutex<Option<mpsc::UnboundedSender<Call>>>,
+    connection: Mutex<Option<Calls>>,
+    /// Held while connecting, so that requests share what comes of it.
+    connecting: tokio::sync::Mutex<()>,
+    given_up: Notify,
 }
 
 impl DotClient {
@@ -70,7 +75,9 @@ impl DotClient {
             }
             local @ Base::Local(_) => local,
         };
-        Ok(Self { base, client: Client::new(machine, zone, secret)?, ids: AtomicU16::new(1), connection: Mutex::new(None) })
+        let client = Client::new(machine, zone, secret)?;
+        let (connection, connecting, given_up) = Default::default();
+        Ok(Self { base, client, ids: AtomicU16::new(1), connection, connecting, given_up })
     }
 
     /// Records of `kind` at `name`; none when there are none.
@@ -97,9 +104,11 @@ impl DotClient {
         Ok(Duration::from_secs(reply.lease.unwrap_or(asked).max(1).into()))
     }
 
-    /// Gives the connection up: after a change of network or a sleep it may only look alive.
-    pub async fn reset(&self) {
-        *self.connection.lock().await = None;
+    /// Gives the connection up, also one that is being made: after a change of network or a sleep it may only look alive. What is
+    /// waiting for an answer asks again on a new one.
+    pub fn reset(&self) {
+        *self.kept() = None;
+        self.given_up.notify_waiters();
     }
 
     async fn exchange(&self, make: impl Fn(&Client, u16, u64) -> Exchange) -> Result<Reply, RendezvousError> {
@@ -116,44 +125,60 @@ impl DotClient {
         let attempt = async {
             // A kept connection may have been closed by the other end while idle: that alone is worth a second try, and safe, because
             // an update replaces rather than appends.
-            match self.exchange_once(make(), false).await {
-                Err(RendezvousError::Closed) => self.exchange_once(make(), true).await,
+            match self.exchange_once(make()).await {
+                Err(RendezvousError::Closed) => self.exchange_once(make()).await,
                 result => result,
             }
         };
         match timeout(REQUEST, attempt).await {
             Ok(result) => result,
             Err(_) => {
-                self.reset().await;
+                *self.kept() = None;
                 Err(RendezvousError::Timeout(REQUEST.as_secs()))
             }
         }
     }
 
-    async fn exchange_once(&self, mut exchange: Exchange, fresh: bool) -> Result<Reply, RendezvousError> {
-        let calls = self.connected(fresh).await?;
-        let (replies, mut messages) = mpsc::unbounded_channel();
-        let call = Call { id: exchange.id, request: exchange.request.clone(), replies };
-        calls.send(call).map_err(|_| RendezvousError::Closed)?;
-        while let Some(message) = messages.recv().await {
-            if let Some(reply) = exchange.accept(&message, now().wall)? {
-                return Ok(reply);
+    async fn exchange_once(&self, mut exchange: Exchange) -> Result<Reply, RendezvousError> {
+        let given_up = self.given_up.notified();
+        let answered = async {
+            let calls = self.connected().await?;
+            let (replies, mut messages) = mpsc::unbounded_channel();
+            let call = Call { id: exchange.id, request: exchange.request.clone(), replies };
+            if calls.send(call).is_ok() {
+                while let Some(message) = messages.recv().await {
+                    if let Some(reply) = exchange.accept(&message, now().wall)? {
+                        return Ok(reply);
+                    }
+                }
             }
+            let mut kept = self.kept();
+            if kept.as_ref().is_some_and(|kept| kept.same_channel(&calls)) {
+                *kept = None;
+            }
+            Err(RendezvousError::Closed)
+        };
+        tokio::select! {
+            result = answered => result,
+            () = given_up => Err(RendezvousError::Closed),
         }
-        Err(RendezvousError::Closed)
     }
 
-    async fn connected(&self, fresh: bool) -> Result<mpsc::UnboundedSender<Call>, RendezvousError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(calls) = connection.as_ref().filter(|calls| !fresh && !calls.is_closed()) {
+    async fn connected(&self) -> Result<Calls, RendezvousError> {
+        let _alone = self.connecting.lock().await;
+        if let Some(calls) = self.kept().as_ref().filter(|calls| !calls.is_closed()) {
             return Ok(calls.clone());
         }
         let Base::Tls { addresses, server_name, tls } = &self.base else { return Err(RendezvousError::Closed) };
         let stream = connect(addresses, server_name, tls).await?;
         let (calls, incoming) = mpsc::unbounded_channel();
         tokio::spawn(converse(stream, incoming));
-        *connection = Some(calls.clone());
+        *self.kept() = Some(calls.clone());
         Ok(calls)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Calls>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -188,7 +188,7 @@ impl Task {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => return self.goodbye().await,
-                    Some(order) => self.obey(order).await,
+                    Some(order) => self.obey(order),
                 },
                 Some(outcome) = self.work.next() => self.conclude(outcome),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -199,7 +199,7 @@ impl Task {
         }
     }
 
-    async fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order) {
         match order {
             Order::Advertise(advertisement) => self.publish(publisher::Input::Advertise(advertisement)),
             Order::LookNow(why) => {
@@ -207,7 +207,7 @@ impl Task {
                 self.watch(directory::Input::LookNow);
             }
             Order::NetworkChanged => {
-                self.client.reset().await;
+                self.client.reset();
                 self.publish(publisher::Input::Hurry);
                 self.watch(directory::Input::LookNow);
             }
