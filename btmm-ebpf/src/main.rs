@@ -7,7 +7,7 @@ mod kernel;
 use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use btmm_ebpf::packet;
+use btmm_ebpf::packet::{self, Network};
 use btmm_ebpf::verdict::{self, Verdict};
 use kernel::{Frame, Skb, maps};
 
@@ -16,12 +16,15 @@ use kernel::{Frame, Skb, maps};
 fn gate(context: XdpContext) -> u32 {
     let Some(tables) = maps::Maps::open() else { return xdp_action::XDP_DROP };
     let frame = Frame(&context);
-    let verdict = match frame.head().and_then(|head| verdict::gate_fast(head, &tables)) {
-        Some(verdict) => verdict,
-        None => verdict::gate(&frame, packet::ethernet(&frame), &tables),
+    let (network, verdict) = match frame.head().and_then(|head| verdict::gate_fast(head, &tables)) {
+        Some(verdict) => (packet::FAST_NETWORK, verdict),
+        None => {
+            let network = packet::ethernet(&frame);
+            (network, verdict::gate(&frame, network, &tables))
+        }
     };
     maps::count(verdict);
-    kernel::log::dropped(&context, verdict);
+    kernel::log::dropped(&context, &frame, network, verdict);
     if verdict.passes() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
 }
 
@@ -30,8 +33,9 @@ fn gate(context: XdpContext) -> u32 {
 fn gate_tc(context: TcContext) -> i32 {
     let Some(tables) = maps::Maps::open() else { return TC_ACT_SHOT };
     let skb = Skb(&context);
-    let verdict = verdict::gate(&skb, skb.network(), &tables);
-    conclude(&context, verdict)
+    let network = skb.network();
+    let verdict = verdict::gate(&skb, network, &tables);
+    conclude(&context, &skb, network, verdict)
 }
 
 /// Uplinks, going out.
@@ -39,8 +43,9 @@ fn gate_tc(context: TcContext) -> i32 {
 fn gate_egress(context: TcContext) -> i32 {
     let Some(tables) = maps::Maps::open() else { return TC_ACT_SHOT };
     let skb = Skb(&context);
-    let verdict = verdict::gate_egress(&skb, skb.network(), &tables);
-    conclude(&context, verdict)
+    let network = skb.network();
+    let verdict = verdict::gate_egress(&skb, network, &tables);
+    conclude(&context, &skb, network, verdict)
 }
 
 /// `btmm0`, going out, before encryption.
@@ -48,12 +53,13 @@ fn gate_egress(context: TcContext) -> i32 {
 fn wait_egress(context: TcContext) -> i32 {
     let Some(tables) = maps::Maps::open() else { return TC_ACT_SHOT };
     let skb = Skb(&context);
-    let verdict = verdict::wait_egress(&skb, skb.network(), &tables);
+    let network = skb.network();
+    let verdict = verdict::wait_egress(&skb, network, &tables);
     if verdict == Verdict::Waiting {
         maps::count(verdict);
         return kernel::redirect(tables.wait_index());
     }
-    conclude(&context, verdict)
+    conclude(&context, &skb, network, verdict)
 }
 
 /// Nothing: what `cargo xtask bench gate` measures the others against. Never attached.
@@ -64,9 +70,9 @@ fn empty(_context: XdpContext) -> u32 {
 
 /// Passing leaves the say to filters behind ours (`TC_ACT_UNSPEC`).
 #[inline(always)]
-fn conclude(context: &TcContext, verdict: Verdict) -> i32 {
+fn conclude(context: &TcContext, skb: &Skb<'_>, network: Network, verdict: Verdict) -> i32 {
     maps::count(verdict);
-    kernel::log::dropped(context, verdict);
+    kernel::log::dropped(context, skb, network, verdict);
     if verdict.passes() { kernel::NEXT } else { TC_ACT_SHOT }
 }
 

@@ -13,6 +13,8 @@ pub const MAX_TAGS: u32 = 4;
 pub const MAX_EXTENSIONS: u32 = 8;
 /// Octets [`fast`] looks at: Ethernet, IPv4 without options, UDP, and the four octets that tell ESP from IKE.
 pub const FAST_LENGTH: usize = 14 + 20 + 8 + 4;
+/// Where the network header of a packet lies about which [`fast`] says something.
+pub const FAST_NETWORK: Network = Network::V4(14);
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
