@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
+use nix::net::if_::{InterfaceFlags, if_nameindex};
 
 use super::{DatapathError, waiting_room};
 
@@ -36,17 +36,21 @@ impl Interface {
         let unlisted = |error: nix::Error| DatapathError::Interface(format!("list ({error})"));
         let entries: Vec<_> = getifaddrs().map_err(unlisted)?.collect();
         let mut all = BTreeMap::new();
-        for entry in &entries {
-            let Some(link) = entry.address.as_ref().and_then(|address| address.as_link_addr()) else { continue };
+        for known in &if_nameindex().map_err(unlisted)? {
+            let name = known.name().to_string_lossy().into_owned();
+            let of_it = || entries.iter().filter(|entry| entry.interface_name == name);
+            // An interface without a link address (a TUN, a PPP, `btmm0`) has an entry without one.
+            let link = of_it().find_map(|entry| entry.address.as_ref()?.as_link_addr().map(|link| link.hatype()));
+            let flags = of_it().next().map_or(InterfaceFlags::empty(), |entry| entry.flags);
             let interface = Self {
-                name: entry.interface_name.clone(),
-                index: link.ifindex() as u32,
-                ethernet: link.hatype() == ETHERNET,
-                loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
-                up: entry.flags.contains(InterfaceFlags::IFF_UP),
+                index: known.index(),
+                ethernet: link == Some(ETHERNET),
+                loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
+                up: flags.contains(InterfaceFlags::IFF_UP),
                 addressed: false,
+                name: name.clone(),
             };
-            all.insert(interface.name.clone(), interface);
+            all.insert(name, interface);
         }
         for entry in &entries {
             let ip =

@@ -23,10 +23,16 @@ impl WaitingRoom {
     /// # Errors
     /// [`DatapathError::WaitingRoom`], with CAP_NET_ADMIN or CAP_NET_RAW missing, or another daemon's device, among the reasons.
     pub async fn open() -> Result<Self, DatapathError> {
+        Self::named(INTERFACE).await
+    }
+
+    /// As [`open`](Self::open), under another name: a stand-in for `btmm0` in tests, on kernels without xfrm interfaces.
+    #[doc(hidden)]
+    pub async fn named(name: &str) -> Result<Self, DatapathError> {
         let failed = |what| move |source| DatapathError::WaitingRoom { what, source };
         let sender = linux::Sender::open().map_err(failed("opening the packet socket"))?;
-        let tun = linux::Tun::create(INTERFACE).map_err(failed("creating btmm-wait"))?;
-        linux::bring_up(tun.index()).await.map_err(failed("bringing btmm-wait up"))?;
+        let tun = linux::Tun::create(name).map_err(failed("creating the TUN device"))?;
+        linux::bring_up(tun.index()).await.map_err(failed("bringing the TUN device up"))?;
         Ok(Self { tun, sender })
     }
 
@@ -40,7 +46,7 @@ impl WaitingRoom {
     /// # Errors
     /// When the device is gone.
     pub async fn recv(&self) -> Result<(Vec<u8>, Instant), DatapathError> {
-        let packet = self.tun.recv().await.map_err(|source| DatapathError::WaitingRoom { what: "reading btmm-wait", source })?;
+        let packet = self.tun.recv().await.map_err(|source| DatapathError::WaitingRoom { what: "reading the TUN device", source })?;
         Ok((packet, Instant::now()))
     }
 
