@@ -2,8 +2,9 @@
 pub mod account;
 pub mod bench_gate;
 pub mod bench_tunnel;
-pub mod frames;
 pub mod demo;
+pub mod frames;
+pub mod gate_run;
 pub mod lab;
 pub mod pair;
 pub mod sim;

@@ -1,133 +1,10 @@
-//! The gate on the real kernel by BPF_PROG_TEST_RUN: every verdict, for every shape a packet can come in, cut off at every length, and
-//! the same as the host computes over the same bytes. Ring 2: root, namespaces of its own, the eBPF object.
+//! `gate` and its TC twin: every verdict, for every shape a packet can come in, cut off at every length, and the same as the host
+//! computes over the same bytes. Ring 2: root, namespaces of its own, the eBPF object.
 
-use std::path::Path;
-
-use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions, Xdp};
-use btmm_ebpf::layout::Config;
 use btmm_ebpf::verdict::Verdict;
 use btmm_tests::frames::*;
-use btmm_tests::lab::Node;
-use btmmd::datapath::{Counters, Datapath, Settings, firewall};
-
-const PINS: &str = "/sys/fs/bpf/btmm";
-const STATE: &str = "/var/lib/btmm";
-const KNOWN: u32 = 0x1234_5678;
-const UNKNOWN: u32 = 0x8765_4321;
-const PREFIX: &str = "fd12:3456:789a::";
-
-/// Runs a test inside a node of its own, with the programs loaded and one SPI known.
-fn with_gate(settings: Settings, test: impl FnOnce(&mut Datapath) + Send) {
-    let node = Node::new("gate").expect("a node");
-    node.enter(|| {
-        let mut datapath = Datapath::open(Path::new(PINS), &settings).expect("the programs load");
-        datapath.set_inbound_sa(KNOWN, true).expect("one SPI");
-        test(&mut datapath);
-    })
-    .expect("entered");
-}
-
-/// No limit on IKE, and an account.
-fn settings() -> Settings {
-    Settings { ike_per_second: 1_000_000_000, ike_burst: 1_000_000, prefix: PREFIX.parse().ok(), ..Settings::new(STATE) }
-}
-
-/// The same, for the host.
-fn tables() -> HostTables {
-    let config = Config { port: 4500, prefix: 0xfd12_3456_789a_0000, ..Config::default() };
-    HostTables { config, inbound: [KNOWN].into(), ..HostTables::default() }
-}
-
-fn block(datapath: &Datapath, blocked: bool) {
-    let (pins, state) = (Path::new(PINS), Path::new(STATE));
-    let status = if blocked { firewall::block(pins, state) } else { firewall::allow(pins, state) };
-    assert_eq!(status.expect("the switch turns").blocked, blocked);
-    assert_eq!(datapath.blocked().expect("the map is read"), blocked);
-}
-
-/// Runs a program over a frame: what it returned and what it counted.
-fn run(datapath: &Datapath, name: &str, frame: &[u8]) -> (u32, Verdict) {
-    let before = datapath.counters().expect("counters");
-    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-    let result = match datapath.programs().program(name).expect("the program") {
-        Program::Xdp(program) => Xdp::test_run(program, options),
-        Program::SchedClassifier(program) => SchedClassifier::test_run(program, options),
-        _ => panic!("{name} is of another type"),
-    };
-    let after = datapath.counters().expect("counters");
-    (result.expect("it runs").return_value, counted(&before, &after))
-}
-
-fn counted(before: &Counters, after: &Counters) -> Verdict {
-    use Verdict::*;
-    let pairs = [
-        (Other, after.other - before.other),
-        (EspAccepted, after.esp_accepted - before.esp_accepted),
-        (EspUnknown, after.esp_unknown - before.esp_unknown),
-        (IkeAccepted, after.ike_accepted - before.ike_accepted),
-        (IkeLimited, after.ike_limited - before.ike_limited),
-        (Keepalive, after.keepalive - before.keepalive),
-        (Malformed, after.malformed - before.malformed),
-        (Unreadable, after.unreadable - before.unreadable),
-        (BlockedIn, after.blocked_in - before.blocked_in),
-        (BlockedOut, after.blocked_out - before.blocked_out),
-        (BlockedFragment, after.blocked_fragment - before.blocked_fragment),
-        (Guarded, after.guarded - before.guarded),
-        (Out, after.out - before.out),
-        (Waiting, after.waiting - before.waiting),
-        (Ready, after.ready - before.ready),
-        (Stray, after.stray - before.stray),
-    ];
-    let counted: Vec<_> = pairs.iter().filter(|(_, count)| *count > 0).collect();
-    match counted.as_slice() {
-        [(verdict, 1)] => *verdict,
-        other => panic!("one packet is counted once: {other:?}"),
-    }
-}
-
-/// The frame's verdict by `gate` and `gate_tc`, which must agree with each other, with the host, and with what they return.
-fn gate_verdict(datapath: &Datapath, tables: &HostTables, frame: &[u8]) -> Verdict {
-    let (action, verdict) = run(datapath, "gate", frame);
-    assert_eq!(verdict, gate(frame, tables), "gate, host: {frame:02x?}");
-    assert_eq!(action, if verdict.passes() { 2 } else { 1 }, "XDP_PASS or XDP_DROP: {verdict:?}");
-    if frame.len() > 14 {
-        let (action, verdict) = run(datapath, "gate_tc", frame);
-        assert_eq!(verdict, gate_tc(frame, tables), "gate_tc, host: {frame:02x?}");
-        assert_eq!(action as i32, if verdict.passes() { -1 } else { 2 }, "TC_ACT_UNSPEC or TC_ACT_SHOT: {verdict:?}");
-    }
-    verdict
-}
-
-/// A UDP datagram to port 4500 in every wrapping the gate looks through.
-fn wrapped(payload: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let datagram = udp(4501, 4500, payload);
-    let hop: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
-    let long: &[u8] = &[1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let routing: &[u8] = &[2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-    let atomic: &[u8] = &[0, 0, 0, 0, 0, 0, 1];
-    let plain = ipv4(&[], 0, UDP, &datagram);
-    let six = ipv6(&[], UDP, &datagram);
-    vec![
-        ("IPv4", ethernet(&[], IPV4, &plain)),
-        ("IPv4 with four octets of options", ethernet(&[], IPV4, &ipv4(&[1, 1, 1, 0], 0, UDP, &datagram))),
-        ("IPv4 with forty octets of options", ethernet(&[], IPV4, &ipv4(&[1; 40], 0, UDP, &datagram))),
-        ("IPv4, first fragment", ethernet(&[], IPV4, &ipv4(&[], MORE_FRAGMENTS, UDP, &datagram))),
-        ("IPv6", ethernet(&[], IPV6, &six)),
-        ("IPv6 with hop-by-hop options", ethernet(&[], IPV6, &ipv6(&[(0, hop)], UDP, &datagram))),
-        ("IPv6 with a routing header", ethernet(&[], IPV6, &ipv6(&[(43, routing)], UDP, &datagram))),
-        ("IPv6 with long destination options", ethernet(&[], IPV6, &ipv6(&[(60, long)], UDP, &datagram))),
-        ("IPv6, atomic fragment", ethernet(&[], IPV6, &ipv6(&[(44, atomic)], UDP, &datagram))),
-        (
-            "IPv6 with all of them",
-            ethernet(&[], IPV6, &ipv6(&[(0, hop), (60, hop), (43, routing), (44, atomic), (60, long)], UDP, &datagram)),
-        ),
-        ("IPv6 with eight headers", ethernet(&[], IPV6, &ipv6(&[(60, hop); 8], UDP, &datagram))),
-        ("VLAN, IPv4", ethernet(&[VLAN], IPV4, &plain)),
-        ("VLAN, IPv6", ethernet(&[VLAN], IPV6, &six)),
-        ("QinQ, IPv4", ethernet(&[QINQ, VLAN], IPV4, &plain)),
-        ("four tags, IPv6", ethernet(&[QINQ, VLAN, VLAN, 0x9100], IPV6, &six)),
-    ]
-}
+use btmm_tests::gate_run::*;
+use btmmd::datapath::Settings;
 
 #[test]
 fn every_wrapping_of_a_datagram_gets_the_verdict_of_its_payload() {
@@ -167,6 +44,177 @@ fn the_switch_stops_every_wrapping_both_ways() {
         for (wrapping, frame) in wrapped(&esp(KNOWN)) {
             assert_eq!(run(datapath, "gate", &frame), (2, Verdict::EspAccepted), "{wrapping} passes again");
             assert_eq!(run(datapath, "gate_egress", &frame), (u32::MAX, Verdict::Out), "{wrapping} leaves again");
+        }
+    });
+}
+
+#[test]
+fn a_packet_cut_off_at_any_length_gets_the_verdict_the_host_computes() {
+    with_gate(settings(), |datapath| {
+        for blocked in [false, true] {
+            let tables = HostTables { blocked, ..tables() };
+            block(datapath, blocked);
+            for payload in [esp(KNOWN), vec![0xff]] {
+                for (_, frame) in wrapped(&payload) {
+                    for length in 14..=frame.len() {
+                        let cut = &frame[..length];
+                        gate_verdict(datapath, &tables, cut);
+                        if runs_as_skb(cut) {
+                            let (action, verdict) = run(datapath, "gate_egress", cut);
+                            assert_eq!(verdict, gate_egress(cut, &tables), "gate_egress, host: {cut:02x?}");
+                            assert_eq!(action as i32, if verdict.passes() { -1 } else { 2 }, "{verdict:?}");
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_packet_that_ends_before_its_port_never_passes_for_another() {
+    let tables = tables();
+    for (wrapping, frame) in wrapped(&esp(KNOWN)) {
+        let whole = gate(&frame, &tables);
+        assert_eq!(whole, Verdict::EspAccepted);
+        let port_ends = frame.len() - esp(KNOWN).len() - 2;
+        for length in 14..frame.len() {
+            let verdict = gate(&frame[..length], &tables);
+            let hidden = length < port_ends;
+            let expected = if hidden { Verdict::Unreadable } else { Verdict::Malformed };
+            let readable = length >= frame.len() - esp(KNOWN).len() + 4;
+            assert_eq!(verdict, if readable { Verdict::EspAccepted } else { expected }, "{wrapping} cut to {length}");
+        }
+    }
+}
+
+#[test]
+fn later_fragments_pass_until_the_switch_blocks_and_then_only_if_they_cannot_be_udp() {
+    with_gate(settings(), |datapath| {
+        let later4 = |protocol| ethernet(&[], IPV4, &ipv4(&[], 0x00b9, protocol, &[0xee; 64]));
+        let later6 = |next| ethernet(&[], IPV6, &ipv6(&[(44, &[0, 0x05, 0xc8, 0, 0, 0, 1])], next, &[0xee; 64]));
+        let could_be_ours = [later4(UDP), later6(UDP), later6(60), later6(51)];
+        let never_ours = [later4(6), later6(6), later6(58)];
+        let mut tables = tables();
+        for frame in could_be_ours.iter().chain(&never_ours) {
+            assert_eq!(gate_verdict(datapath, &tables, frame), Verdict::Other);
+        }
+        block(datapath, true);
+        tables.blocked = true;
+        for frame in &could_be_ours {
+            assert_eq!(gate_verdict(datapath, &tables, frame), Verdict::BlockedFragment);
+            assert_eq!(run(datapath, "gate_egress", frame), (2, Verdict::BlockedFragment));
+        }
+        for frame in &never_ours {
+            assert_eq!(gate_verdict(datapath, &tables, frame), Verdict::Other);
+            assert_eq!(run(datapath, "gate_egress", frame), (u32::MAX, Verdict::Out));
+        }
+    });
+}
+
+#[test]
+fn nesting_beyond_what_is_looked_through_is_dropped() {
+    with_gate(settings(), |datapath| {
+        let tables = tables();
+        let datagram = udp(1, 2, b"other traffic");
+        let five_tags = ethernet(&[QINQ, VLAN, VLAN, VLAN, VLAN], IPV4, &ipv4(&[], 0, UDP, &datagram));
+        let nine_headers = ethernet(&[], IPV6, &ipv6(&[(60, &[0, 1, 4, 0, 0, 0, 0][..]); 9], UDP, &datagram));
+        for frame in [five_tags, nine_headers] {
+            assert_eq!(gate_verdict(datapath, &tables, &frame), Verdict::Unreadable);
+        }
+    });
+}
+
+#[test]
+fn what_is_not_udp_for_the_port_passes_untouched_blocked_or_not() {
+    with_gate(settings(), |datapath| {
+        let four = |protocol, content: &[u8]| ethernet(&[], IPV4, &ipv4(&[], 0, protocol, content));
+        let frames = [
+            ("TCP 4500", four(6, &udp(4500, 4500, &esp(UNKNOWN)))),
+            ("UDP-Lite 4500", four(136, &udp(4500, 4500, &esp(UNKNOWN)))),
+            ("ESP without UDP", four(50, &esp(KNOWN))),
+            ("ICMP", four(1, &[8, 0, 0, 0, 0, 0, 0, 0])),
+            ("DNS", four(UDP, &udp(53, 5353, &esp(UNKNOWN)))),
+            ("UDP 500", four(UDP, &udp(500, 500, &ike()))),
+            ("TCP behind IPv6 options", ethernet(&[], IPV6, &ipv6(&[(0, &[0, 1, 4, 0, 0, 0, 0])], 6, &udp(4500, 4500, &[])))),
+            ("ARP", ethernet(&[], 0x0806, &[0; 28])),
+            ("ARP in a VLAN", ethernet(&[VLAN], 0x0806, &[0; 28])),
+        ];
+        for blocked in [false, true] {
+            block(datapath, blocked);
+            let tables = HostTables { blocked, ..tables() };
+            for (name, frame) in &frames {
+                assert_eq!(gate_verdict(datapath, &tables, frame), Verdict::Other, "{name}");
+                assert_eq!(run(datapath, "gate_egress", frame), (u32::MAX, Verdict::Out), "{name}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_source_that_floods_ike_is_limited_alone_and_only_for_ike() {
+    let settings = Settings { ike_per_second: 1, ike_burst: 5, ..settings() };
+    with_gate(settings, |datapath| {
+        let four = |last: u8| {
+            let mut frame = to_4500(&ike());
+            frame[29] = last;
+            frame
+        };
+        let six = |subnet: u8, last: u8| {
+            let mut frame = ethernet(&[], IPV6, &ipv6(&[], UDP, &udp(4501, 4500, &ike())));
+            (frame[29], frame[37]) = (subnet, last);
+            frame
+        };
+        for (flooding, same_source, another) in [(four(1), four(1), four(2)), (six(1, 1), six(1, 9), six(2, 1))] {
+            let mut tables = tables();
+            for message in 0..5 {
+                assert_eq!(run(datapath, "gate", &flooding).1, Verdict::IkeAccepted, "message {message}");
+            }
+            tables.limited = true;
+            assert_eq!(gate_verdict(datapath, &tables, &same_source), Verdict::IkeLimited);
+            assert_eq!(run(datapath, "gate", &another).1, Verdict::IkeAccepted, "another source has its own bucket");
+            assert_eq!(run(datapath, "gate", &to_4500(&esp(KNOWN))).1, Verdict::EspAccepted, "tunnels go on");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        assert_eq!(run(datapath, "gate", &four(1)).1, Verdict::IkeAccepted, "a second later there is a token again");
+        assert_eq!(run(datapath, "gate", &four(1)).1, Verdict::IkeLimited, "and only one");
+    });
+}
+
+#[test]
+fn the_port_is_the_configured_one_from_the_next_packet_on() {
+    with_gate(settings(), |datapath| {
+        let to = |port| ethernet(&[], IPV4, &ipv4(&[], 0, UDP, &udp(1, port, &esp(UNKNOWN))));
+        datapath.set_config(&Settings { port: 4600, ..settings() }).expect("configured");
+        assert_eq!(run(datapath, "gate", &to(4500)).1, Verdict::Other);
+        assert_eq!(run(datapath, "gate", &to(4600)).1, Verdict::EspUnknown);
+    });
+}
+
+#[test]
+fn removed_spis_are_unknown_at_the_next_packet() {
+    with_gate(settings(), |datapath| {
+        let frame = to_4500(&esp(KNOWN));
+        assert_eq!(run(datapath, "gate", &frame).1, Verdict::EspAccepted);
+        datapath.set_inbound_sa(KNOWN, false).expect("removed");
+        datapath.set_inbound_sa(KNOWN, false).expect("removing what is not there is no error");
+        assert_eq!(run(datapath, "gate", &frame).1, Verdict::EspUnknown);
+        for spi in [KNOWN, KNOWN + 1] {
+            datapath.set_inbound_sa(spi, true).expect("added");
+        }
+        datapath.clear_inbound_sas().expect("cleared");
+        assert_eq!(run(datapath, "gate", &frame).1, Verdict::EspUnknown);
+    });
+}
+
+#[test]
+fn the_programs_load_with_their_log_on_and_say_what_they_drop() {
+    let settings = Settings { program_log: true, ..settings() };
+    with_gate(settings, |datapath| {
+        let tables = tables();
+        assert!(datapath.take_log().is_some());
+        for (_, frame) in wrapped(&esp(UNKNOWN)) {
+            assert_eq!(gate_verdict(datapath, &tables, &frame), Verdict::EspUnknown);
         }
     });
 }
