@@ -26,7 +26,7 @@ pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", arguments: &["--version", 
 
 /// Checks licences and bans.
 pub const CARGO_DENY: Tool =
-    Tool { name: "cargo-deny", arguments: &["--version", "^0.19", "--locked", "--no-default-features"], environment: &[] };
+    Tool { name: "cargo-deny", arguments: &["--version", "^0.20", "--locked", "--no-default-features"], environment: &[] };
 
 /// Those every build needs and the machine has not.
 pub fn missing(workspace: &Workspace) -> Vec<Tool> {
