@@ -8,7 +8,7 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 for link in fd:/proc/self/fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do ln -sf "${link#*:}" "/dev/${link%%:*}"; done
 # udev would make the node and load the module when it is opened.
-modprobe tun
+/sbin/modprobe tun
 hostname lab
 ip link set lo up
 sh /run/vm/command.sh
