@@ -224,3 +224,32 @@ fn raising_twice_changes_nothing_and_another_account_replaces_the_first() {
     assert!(!second.contains("fd00:1:2"), "{second}");
     assert!(second.contains("fd99::5/128") && second.contains("mtu 1300"), "{second}");
 }
+
+#[test]
+fn a_flood_of_events_costs_some_of_them_and_says_so() {
+    const PEERS: u32 = 12_000;
+    let pair = Pair::new(Outer::V4).expect("two machines");
+    let left = &pair.left;
+    pair.runtime.block_on(left.xfrm.raise(&left.network)).expect("the inner network");
+    let peers = || (0x1_0000..0x1_0000 + PEERS).map(|last| std::net::Ipv6Addr::from(u128::from(left.network.prefix) | u128::from(last)));
+    let template = "dir out if_id 0x62746d6d tmpl src 127.0.0.1 dst 127.0.0.1 proto esp reqid 1 mode tunnel";
+    let source = left.network.address;
+    let policies: String = peers().map(|peer| format!("xfrm policy add src {source}/128 dst {peer}/128 {template}\n")).collect();
+    left.node.ip(&policies).expect("policies");
+    let mut events = monitor(&pair);
+    let send = || {
+        let socket = UdpSocket::bind("[::]:0").expect("a socket");
+        peers().filter(|&peer| socket.send_to(b"wake up", (peer, 9)).is_ok()).count()
+    };
+    assert!(left.node.enter(send).expect("entered") > 0);
+    let mut acquired = 0;
+    while next(&pair, &mut events) != KernelEvent::Resync {
+        acquired += 1;
+    }
+    assert!(acquired > 64, "those that fitted arrive first: {acquired}");
+    // Reading on, the monitor works again.
+    pair.runtime.block_on(async { while tokio::time::timeout(Duration::from_millis(500), events.recv()).await.is_ok() {} });
+    let short = SaSpec { soft_lifetime: Duration::from_secs(1), ..left.sa(&pair.right, Direction::In) };
+    pair.runtime.block_on(left.xfrm.install_sa(&short)).expect("installed");
+    assert_eq!(next(&pair, &mut events), KernelEvent::SoftExpired { id: short.id(), reqid: 1 });
+}

@@ -92,7 +92,9 @@ impl XfrmError {
 fn words(object: &Object, errno: i32, explanation: &str) -> String {
     use nix::errno::Errno;
     let advice = match (Errno::from_raw(errno), object) {
-        (Errno::EPERM | Errno::EACCES, _) => "needs CAP_NET_ADMIN",
+        (Errno::EPERM, _) => "needs CAP_NET_ADMIN",
+        (Errno::EACCES, Object::Interface(_)) => "IPv6 is turned off for it; turn it on with sysctl net.ipv6.conf.btmm0.disable_ipv6=0",
+        (Errno::EAFNOSUPPORT, _) => "the kernel was started without IPv6 (ipv6.disable=1), which the inner network needs",
         (Errno::ENOSYS, Object::Sa(_)) => {
             "the kernel has no AES-GCM for IPsec; load the modules gcm, ctr, seqiv and, for speed, aesni_intel"
         }

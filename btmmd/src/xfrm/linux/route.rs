@@ -79,6 +79,8 @@ impl Routes {
         let message = LinkMessageBuilder::<LinkXfrm>::new(INTERFACE).if_id(IF_ID).build();
         self.0.link().add(message).execute().await.map_err(|error| refused("create", interface(), error))?;
         let link = self.link().await?.ok_or(XfrmError::Misuse { object: interface(), why: "it vanished while being made" })?;
+        // Where IPv6 is off by default it must be on here. If that is not ours to write, the refusal of the address says what to do.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6"), "0");
         // Without this the kernel gives it a random link-local address and announces it to nobody.
         let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
         let message = LinkUnspec::new_with_index(link.index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![none])).build();
