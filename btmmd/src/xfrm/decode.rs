@@ -187,6 +187,8 @@ pub(super) fn event(raw: &Raw<'_>) -> Option<KernelEvent> {
         }
         XfrmMessage::Expire(message) => {
             let (id, reqid) = (sa_id(&message.expire.state)?, message.expire.state.reqid);
+            // SPI 0 is the place that an acquire kept for a state which nobody installed.
+            (id.spi != 0).then_some(())?;
             Some(match message.expire.hard {
                 0 => KernelEvent::SoftExpired { id, reqid },
                 _ => KernelEvent::HardExpired { id, reqid },

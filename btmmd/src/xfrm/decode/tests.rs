@@ -128,6 +128,13 @@ fn events_name_state_peer_and_both_ends() {
 }
 
 #[test]
+fn the_end_of_an_unanswered_acquire_is_no_event() {
+    let larval = SaSpec { spi: 0, ..spec(Direction::Out) };
+    let expire = ExpireMessage { expire: UserExpire { state: encode::sa(&larval).user_sa_info, hard: 1 } };
+    assert_eq!(event(&raw(XFRM_MSG_EXPIRE, &payload(&XfrmMessage::Expire(expire)))), None);
+}
+
+#[test]
 fn an_acquire_of_another_interface_id_is_not_ours() {
     let mut acquire = AcquireMessage::default();
     acquire.acquire.selector.family = AF_INET6;
