@@ -144,13 +144,24 @@ impl Established {
     /// A child that has lost its outbound state cannot get it back: it is renewed.
     pub fn carry(&mut self, t: &mut Turn<'_>) {
         self.carrier = true;
-        let ends = self.ends(t);
-        let Some(child) = self.active.and_then(|spi| child_mut(&mut self.children, spi)) else { return };
-        child.install_out(&ends, t);
-        if !child.carries() {
-            let spi = child.spi_in();
-            self.intend(Intent::RekeyChild(spi));
+        let Some(active) = self.active else { return };
+        self.activate(active, t);
+        if !child(&self.children, active).is_some_and(Child::carries) {
+            self.intend(Intent::RekeyChild(active));
         }
+    }
+
+    /// This child is the one to send with; no other does any more.
+    pub fn activate(&mut self, spi: u32, t: &mut Turn<'_>) {
+        self.active = Some(spi);
+        if !self.carrier {
+            return;
+        }
+        let ends = self.ends(t);
+        if let Some(child) = child_mut(&mut self.children, spi) {
+            child.install_out(&ends, t);
+        }
+        self.children.iter_mut().filter(|child| child.spi_in() != spi && child.carries()).for_each(|child| child.remove_out(t));
     }
 
     /// No packets to the peer go over this SA any more.
@@ -413,14 +424,16 @@ impl Established {
     pub fn child_expired(mut self: Box<Self>, spi: u32, t: &mut Turn<'_>) -> After {
         let Some(at) = self.children.iter().position(|child| child.spi_in() == spi) else { return After::Stays(self) };
         let gone = self.children.remove(at);
+        self.children.iter_mut().filter(|child| child.replaced_by == Some(spi)).for_each(|child| child.replaced_by = None);
         if self.active == Some(spi) {
-            self.active = gone.replaced_by;
-            let ends = self.ends(t);
-            if let Some(heir) = gone.replaced_by.and_then(|heir| child_mut(&mut self.children, heir)).filter(|_| self.carrier) {
-                heir.install_out(&ends, t);
+            self.active = None;
+            if let Some(heir) = gone.replaced_by {
+                self.activate(heir, t);
             }
         }
         gone.remove(t);
+        // The peer still has its half.
+        self.intend(Intent::DeleteChild(spi));
         let renewing = matches!(self.pending, Some(Pending::RekeyChild(_)));
         if self.active.is_none() && !renewing {
             let why = Cause::new(Reason::Expired, format!("the keys to {} expired before they could be renewed", self.peer.name));

@@ -53,5 +53,5 @@ pub use port::{
     ChildSa, Command, CredentialError, Credentials, Direction, Entropy, EspKey, Input, PeerIdentity, SaRef, SignatureAlgorithm,
     SystemEntropy,
 };
-pub use status::SaStatus;
+pub use status::{SaCounts, SaStatus};
 pub use table::Ike;

@@ -4,6 +4,7 @@
 //! deletes it. Retired inbound states linger for packets still on the way.
 
 use super::auth;
+use super::cause::{Cause, Reason};
 use super::child::Child;
 use super::codec::number::{notify, protocol};
 use super::codec::{Delete, Exchange, Notify, Payload};
@@ -123,14 +124,12 @@ impl Established {
     /// Takes the answer to our request.
     pub(super) fn child_rekeyed(mut self: Box<Self>, rekeying: RekeyingChild, parts: Parts, t: &mut Turn<'_>) -> After {
         if parts.error().is_some() {
-            self.child_rekey_refused(&rekeying, t);
-            return After::Stays(self);
+            return self.child_rekey_refused(&rekeying, t);
         }
         let Some(mut new) = self.new_child(&rekeying, &parts, t) else {
             // The peer believes in a child that we cannot use.
             self.intend(Intent::DeleteChild(rekeying.spi));
-            self.child_rekey_refused(&rekeying, t);
-            return After::Stays(self);
+            return self.child_rekey_refused(&rekeying, t);
         };
         let lost = rekeying.collided.as_ref().is_some_and(|theirs| new.floor < *theirs);
         let orphaned = child(&self.children, rekeying.old).is_none() && self.active.is_some();
@@ -138,18 +137,15 @@ impl Established {
             self.intend(Intent::DeleteChild(rekeying.spi));
             return After::Stays(self);
         }
-        let ends = self.ends(t);
-        new.install_in(&ends, t);
-        if self.carrier {
-            new.install_out(&ends, t);
-        }
-        if let Some(old) = child_mut(&mut self.children, rekeying.old) {
-            old.remove_out(t);
-            old.deleting = true;
-            self.intend(Intent::DeleteChild(rekeying.old));
-        }
-        self.active = Some(new.spi_in());
+        new.install_in(&self.ends(t), t);
+        let spi = new.spi_in();
         self.children.push(new);
+        self.activate(spi, t);
+        if let Some(old) = child_mut(&mut self.children, rekeying.old) {
+            old.deleting = true;
+        }
+        // Even if the old one expired here meanwhile: the peer still has its half.
+        self.intend(Intent::DeleteChild(rekeying.old));
         After::Stays(self)
     }
 
@@ -166,12 +162,17 @@ impl Established {
     }
 
     /// The old child stays; it is tried again after a while, unless the peer's own renewal comes first.
-    fn child_rekey_refused(&mut self, rekeying: &RekeyingChild, t: &mut Turn<'_>) {
+    fn child_rekey_refused(mut self: Box<Self>, rekeying: &RekeyingChild, t: &mut Turn<'_>) -> After {
+        if self.active.is_none() {
+            let why = Cause::new(Reason::Expired, format!("the keys to {} expired and were not renewed", self.peer.name));
+            return self.close(why, t);
+        }
         let settle = t.config.settle;
         let again = t.now + settle + t.jittered(settle);
         if let Some(old) = child_mut(&mut self.children, rekeying.old) {
             old.rekey_at = again;
         }
+        After::Stays(self)
     }
 
     /// Answers a DELETE of children.
@@ -185,11 +186,7 @@ impl Established {
                 spis.push(gone);
             }
             if let Some(heir) = replaced_by.filter(|_| !deleting) {
-                let ends = self.ends(t);
-                if let Some(heir) = child_mut(&mut self.children, heir).filter(|_| self.carrier) {
-                    heir.install_out(&ends, t);
-                }
-                self.active = Some(heir);
+                self.activate(heir, t);
             } else if self.active == Some(gone) {
                 self.active = None;
             }

@@ -40,6 +40,19 @@ pub struct SaStatus {
     pub rtt: Option<Duration>,
 }
 
+/// IKE SAs by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaCounts {
+    /// Attempts of ours to reach a peer.
+    pub dialling: usize,
+    /// Attempts of others, not authenticated yet.
+    pub half_open: usize,
+    /// In use; for a moment also duplicates and successors.
+    pub established: usize,
+    /// Closed, and only kept to answer repetitions.
+    pub closing: usize,
+}
+
 impl SaStatus {
     /// How long this IKE SA has been up.
     pub fn age(&self, now: Instant) -> Duration {

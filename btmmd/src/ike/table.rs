@@ -19,12 +19,15 @@ use super::half_open::{self, HalfOpen, HalfOpened, InitKey, syntax};
 use super::init::{Opened, Opening};
 use super::parts::Parts;
 use super::port::{Command, Credentials, Entropy, Input};
-use super::status::SaStatus;
+use super::status::{SaCounts, SaStatus};
 use super::timer::{Earliest, Timer};
 use super::turn::{Core, Effect, Turn};
 
 /// Between two hints that an IKE SPI is unknown here.
 const UNKNOWN_SPI_EVERY: Duration = Duration::from_millis(100);
+
+/// Rounds of timers that one input may let come due.
+const CATCH_UP_MAX: usize = 4;
 
 /// An IKE SA in one of its states.
 pub(super) enum Sa {
@@ -82,6 +85,14 @@ impl Ike {
             Input::Addresses(addresses) => self.core.addresses = addresses,
         }
         self.settle(now);
+        // What was done may have let something else come due, which waited for it.
+        for _ in 0..CATCH_UP_MAX {
+            if self.poll_timeout().is_none_or(|(when, _)| when > now) {
+                break;
+            }
+            self.timeout(now);
+            self.settle(now);
+        }
     }
 
     /// The next thing to do, in order.
@@ -103,14 +114,18 @@ impl Ike {
         self.links.values().filter_map(|link| self.established(link.current)).map(Established::status).collect()
     }
 
-    /// IKE SAs in any state, those of the attempts and of the good-byes included.
-    pub fn sa_count(&self) -> usize {
-        self.sas.len()
-    }
-
-    /// Established IKE SAs, duplicates and unused successors included.
-    pub fn established_count(&self) -> usize {
-        self.sas.values().filter(|sa| matches!(sa, Sa::Established(_))).count()
+    /// How many IKE SAs there are in each state.
+    pub fn counts(&self) -> SaCounts {
+        let mut counts = SaCounts::default();
+        for sa in self.sas.values() {
+            match sa {
+                Sa::Opening(_) | Sa::Authenticating(_) => counts.dialling += 1,
+                Sa::HalfOpen(_) => counts.half_open += 1,
+                Sa::Established(_) => counts.established += 1,
+                Sa::Closing(_) => counts.closing += 1,
+            }
+        }
+        counts
     }
 
     fn earliest_of(&self, sa: &Sa) -> Earliest {

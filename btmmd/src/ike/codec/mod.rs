@@ -7,6 +7,8 @@ pub mod number;
 pub mod payload;
 pub mod proposal;
 pub mod selector;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use header::{Exchange, HEADER_LEN, Header};
 pub use payload::{Delete, Identity, Notify, Payload, Protected};
