@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use btmm_tests::sim::Sim;
-use btmm_tests::sim::node::Told;
+use btmm_tests::sim::node::{Node, Told};
+use btmmd::ike::crypto::Group;
 use btmmd::ike::{IkeConfig, Input, Reason};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,4 +59,204 @@ fn both_ends_dialling_at_once_converge_on_one_sa() {
             assert!(matches!(node.told.as_slice(), [Told::Up, ..]) && !node.told.iter().any(|told| matches!(told, Told::Down(_))));
         }
     }
+}
+
+/// Sends a packet each way every 4 ms while `change` happens a hundred times, half of them at both ends at once, and demands that every packet is
+/// understood.
+fn stream_through(seed: u64, change: impl Fn(&mut Sim, usize)) {
+    let mut sim = connected(seed, &IkeConfig::default());
+    sim.network.jitter = Duration::from_millis(15);
+    sim.data_every = Some(Duration::from_millis(4));
+    for round in 0..100 {
+        change(&mut sim, round % 2);
+        sim.run_for(Duration::from_millis(7 * (round as u64 % 11)));
+        if round % 4 > 1 {
+            change(&mut sim, 1 - round % 2);
+        }
+        sim.run_for(3 * SECOND);
+    }
+    sim.data_every = None;
+    sim.run_for(60 * SECOND);
+    sim.converged().unwrap();
+    let [a, b] = &sim.nodes;
+    assert_eq!((a.kernel.unsendable, b.kernel.unsendable), (0, 0));
+    assert_eq!((a.kernel.undecipherable, b.kernel.undecipherable), (0, 0));
+    assert_eq!((a.kernel.received, b.kernel.received), (b.kernel.sent, a.kernel.sent));
+    assert!(a.kernel.sent > 60_000 && a.told.iter().all(|told| matches!(told, Told::Up)));
+}
+
+#[test]
+fn no_packet_is_lost_in_a_hundred_rekeys_of_the_child() {
+    let before = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    stream_through(3, |sim, node| {
+        let current = sim.nodes[node].ike.status()[0].child_in.unwrap();
+        before.borrow_mut().insert(current);
+        sim.input(node, Input::RekeyChild { spi_in: current });
+    });
+    assert!(before.into_inner().len() >= 100, "the rekeys did happen");
+}
+
+#[test]
+fn no_packet_is_lost_in_a_hundred_rekeys_of_the_ike_sa() {
+    let before = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    stream_through(4, |sim, node| {
+        before.borrow_mut().insert(sim.nodes[node].ike.status()[0].spi_i);
+        let peer = sim.nodes[node].peer();
+        sim.input(node, Input::RekeyIke { peer });
+    });
+    assert!(before.into_inner().len() >= 100, "the rekeys did happen");
+}
+
+#[test]
+fn a_peer_that_restarted_takes_over_without_the_tunnel_going_down() {
+    let mut sim = connected(5, &IkeConfig::default());
+    sim.crash(1);
+    sim.want(1);
+    sim.run_for(SECOND);
+    sim.converged().unwrap();
+    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Up, Told::Up]), "{:?}", sim.nodes[0].told);
+}
+
+#[test]
+fn a_peer_that_restarted_and_wants_nothing_is_found_out_by_its_hint() {
+    let mut sim = connected(6, &IkeConfig::default());
+    sim.nodes[0].wanted = false;
+    sim.crash(1);
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::Probe { peer });
+    sim.run_for(5 * SECOND);
+    assert!(matches!(sim.nodes[0].told.last(), Some(Told::Down(why)) if why.reason == Reason::PeerSilent));
+}
+
+#[test]
+fn a_silent_peer_is_given_up_and_named() {
+    let mut sim = connected(7, &IkeConfig::default());
+    sim.nodes[0].wanted = false;
+    sim.network.loss = 100;
+    sim.run_for(120 * SECOND);
+    match sim.nodes[0].told.last() {
+        Some(Told::Down(why)) => assert_eq!(why.to_string(), "laptop.alice.btmm.internal at 198.51.100.2:4500 stopped answering"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn traffic_spares_the_probe() {
+    let mut sim = connected(8, &IkeConfig::default());
+    let (before, spi_in) = (sim.network.sent, sim.nodes.each_ref().map(|node| node.kernel.inbound()[0]));
+    for _ in 0..20 {
+        sim.run_for(10 * SECOND);
+        (0..2).for_each(|node| sim.input(node, Input::Traffic { spi_in: spi_in[node] }));
+    }
+    assert_eq!(sim.network.sent, before);
+    sim.run_for(40 * SECOND);
+    assert!(sim.network.sent > before);
+}
+
+#[test]
+fn a_probe_tells_the_round_trip() {
+    let mut sim = connected(9, &IkeConfig::default());
+    sim.network.latency = Duration::from_millis(33);
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::Probe { peer });
+    sim.run_for(SECOND);
+    assert!(matches!(sim.nodes[0].told.last(), Some(Told::Alive(rtt)) if *rtt == Duration::from_millis(66)));
+    assert_eq!(sim.nodes[0].ike.status()[0].rtt, Some(Duration::from_millis(66)));
+}
+
+#[test]
+fn a_machine_that_moves_and_knows_it_is_followed_and_gets_new_keys() {
+    let mut sim = connected(10, &IkeConfig::default());
+    let before = sim.nodes[0].kernel.inbound();
+    sim.move_to(1, "203.0.113.77:12345".parse().unwrap(), true);
+    sim.run_for(10 * SECOND);
+    sim.converged().unwrap();
+    assert_eq!(sim.nodes[0].ike.status()[0].remote, "203.0.113.77:12345".parse().unwrap());
+    assert_ne!(sim.nodes[0].kernel.inbound(), before);
+    assert!(sim.nodes.iter().all(|node| matches!(node.told.as_slice(), [Told::Up])));
+}
+
+#[test]
+fn a_nat_that_changes_its_mapping_is_followed_after_the_kernels_hint() {
+    let mut sim = connected(11, &IkeConfig::default());
+    let moved = "198.51.100.2:61000".parse().unwrap();
+    sim.nodes[1].public = moved;
+    let spi_in = sim.nodes[0].kernel.inbound()[0];
+    for _ in 0..100 {
+        sim.input(0, Input::Moved { spi_in, remote: moved });
+    }
+    sim.run_for(SECOND);
+    assert_eq!(sim.nodes[0].ike.status()[0].remote, moved);
+    assert!(sim.network.sent < 20, "a hundred hints are one question");
+}
+
+#[test]
+fn under_load_a_cookie_is_asked_for_and_one_round_trip_more_suffices() {
+    let mut sim = Sim::new(12, &IkeConfig { cookie_threshold: 0, ..IkeConfig::default() });
+    sim.want(0);
+    sim.run_for(SECOND);
+    sim.converged().unwrap();
+    assert_eq!(sim.network.sent, 6);
+}
+
+#[test]
+fn the_wrong_guess_of_a_group_costs_one_round_trip() {
+    let mut sim = Sim::new(13, &IkeConfig::default());
+    let both = IkeConfig { groups: vec![Group::P256, Group::X25519], ..IkeConfig::default() };
+    sim.nodes[0] = Node::new(0, both, 99);
+    sim.want(0);
+    sim.run_for(SECOND);
+    sim.converged().unwrap();
+    assert_eq!(sim.network.sent, 6);
+    assert!(sim.nodes[1].ike.status()[0].algorithms.starts_with("X25519/"));
+}
+
+#[test]
+fn the_first_candidate_that_answers_wins_and_dead_ones_cost_their_stagger() {
+    let mut sim = Sim::new(14, &IkeConfig::default());
+    let candidates = ["203.0.113.1:4500", "203.0.113.2:4500", "198.51.100.2:4500"].map(|text| text.parse().unwrap()).to_vec();
+    let now = sim.now;
+    sim.nodes[0].want(candidates, now, &mut sim.network);
+    sim.run_for(Duration::from_millis(500 + 80));
+    sim.converged().unwrap();
+    assert_eq!(sim.nodes[0].ike.status()[0].remote, sim.nodes[1].public);
+}
+
+#[test]
+fn a_peer_that_nobody_answers_for_fails_with_the_addresses_tried() {
+    let mut sim = Sim::new(15, &IkeConfig::default());
+    let now = sim.now;
+    sim.nodes[0].want(vec!["203.0.113.1:4500".parse().unwrap()], now, &mut sim.network);
+    sim.nodes[0].wanted = false;
+    sim.run_for(20 * SECOND);
+    match sim.nodes[0].told.as_slice() {
+        [Told::Failed(why)] => assert_eq!(why.to_string(), "laptop.alice.btmm.internal did not answer at 203.0.113.1:4500"),
+        other => panic!("{other:?}"),
+    }
+    sim.empty().unwrap();
+}
+
+#[test]
+fn no_candidate_fails_at_once() {
+    let mut sim = Sim::new(16, &IkeConfig::default());
+    let now = sim.now;
+    sim.nodes[0].want(Vec::new(), now, &mut sim.network);
+    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::NoCandidates));
+}
+
+#[test]
+fn strangers_cannot_fill_the_table_of_half_open_sas() {
+    let mut sim = Sim::new(17, &IkeConfig { cookie_threshold: 1000, half_open_max: 10, ..IkeConfig::default() });
+    let mut stranger = Sim::new(18, &IkeConfig::default());
+    for port in 1..200 {
+        stranger.nodes[0] = Node::new(0, IkeConfig::default(), port);
+        stranger.want(0);
+        let first = stranger.network.arrived(stranger.now + SECOND).unwrap();
+        let from = std::net::SocketAddr::from(([203, 0, 113, 9], 1024 + u16::try_from(port).unwrap()));
+        sim.network.send(sim.now, from, sim.nodes[1].public, &first.bytes);
+    }
+    sim.run_for(SECOND);
+    assert_eq!(sim.nodes[1].ike.counts().half_open, 10);
+    sim.run_for(60 * SECOND);
+    sim.empty().unwrap();
 }

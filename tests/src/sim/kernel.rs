@@ -70,6 +70,11 @@ impl Kernel {
         (inbound, self.states.len() - inbound)
     }
 
+    /// Whether anything was ever installed.
+    pub fn ever_used(&self) -> bool {
+        !self.ever_installed.is_empty()
+    }
+
     /// The inbound states' SPIs.
     pub fn inbound(&self) -> Vec<u32> {
         self.states.keys().filter(|(direction, _)| *direction == Direction::In).map(|(_, spi)| *spi).collect()

@@ -8,7 +8,7 @@ pub mod random;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use btmmd::ike::{IkeConfig, Input};
+use btmmd::ike::{IkeConfig, Input, SaCounts};
 
 use network::Network;
 use node::Node;
@@ -123,8 +123,9 @@ impl Sim {
             if !node.is_up() {
                 return Err(format!("{name} is not up"));
             }
-            if node.ike.established_count() != 1 || node.ike.sa_count() != 1 {
-                return Err(format!("{name} has {} IKE SAs, {} established", node.ike.sa_count(), node.ike.established_count()));
+            let counts = SaCounts { closing: 0, ..node.ike.counts() };
+            if counts != (SaCounts { established: 1, ..SaCounts::default() }) {
+                return Err(format!("{name} has {counts:?}"));
             }
             if node.kernel.count() != (1, 1) {
                 return Err(format!("{name} has {:?} ESP states", node.kernel.count()));
@@ -143,8 +144,9 @@ impl Sim {
     /// Whether nothing at all is left.
     pub fn empty(&self) -> Result<(), String> {
         for node in &self.nodes {
-            if node.is_up() || node.ike.sa_count() != 0 || node.kernel.count() != (0, 0) {
-                return Err(format!("{} has {} IKE SAs and {:?} ESP states left", node.name(), node.ike.sa_count(), node.kernel.count()));
+            let counts = node.ike.counts();
+            if node.is_up() || counts != SaCounts::default() || node.kernel.count() != (0, 0) {
+                return Err(format!("{} has {counts:?} and {:?} ESP states left", node.name(), node.kernel.count()));
             }
             if let Some((_, why)) = node.ike.poll_timeout() {
                 return Err(format!("{} has nothing to wait for but waits: {why}", node.name()));

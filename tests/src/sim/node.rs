@@ -1,18 +1,28 @@
 //! One machine: IKE, its kernel, and an engine that knows only "I want the other one".
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use btmmd::ike::{Cause, Command, Ike, IkeConfig, Input};
 
 use super::credentials::{Held, Identity, MACHINES};
 use super::kernel::Kernel;
-use super::network::Network;
+use super::network::{Network, START};
 use super::random::Random;
 
 /// After a failure the engine tries again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// With BTMM_TRACE set, every command is printed.
+static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("BTMM_TRACE").is_some());
+
+fn brief(command: &Command) -> String {
+    match command {
+        Command::Send { remote, bytes, .. } => format!("Send {} octets, exchange {} to {remote}", bytes.len(), bytes.get(18).unwrap_or(&0)),
+        other => format!("{other:?}"),
+    }
+}
 
 /// Something the machine told its engine.
 #[derive(Clone, Debug)]
@@ -143,6 +153,9 @@ impl Node {
     }
 
     fn perform(&mut self, command: Command, now: Instant, network: &mut Network) {
+        if *TRACE {
+            println!("{:9.3} {} {}", (now - *START).as_secs_f64(), self.name(), brief(&command));
+        }
         match command {
             Command::Send { remote, bytes, .. } => network.send(now, self.public, remote, &bytes),
             Command::Keepalive { .. } => {}
