@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::UdpSocket;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -251,6 +252,33 @@ fn another_layout_makes_the_maps_anew_and_carries_the_switch_over() {
         })
         .expect("entered");
     assert!(status(&machine).blocked && status(&machine).enforced_on == ["up0"]);
+}
+
+#[test]
+fn what_root_pins_belongs_to_the_owner_of_the_folder_and_a_purge_leaves_nothing() {
+    let (machine, _other) = pair();
+    let pins = Path::new(PINS);
+    let owners = || {
+        std::fs::create_dir(pins)?;
+        std::os::unix::fs::chown(pins, Some(1234), Some(1234))?;
+        firewall::block(pins, Path::new(STATE)).expect("blocked");
+        let mut owners = Vec::new();
+        for folder in [pins.to_owned(), pins.join("v1"), pins.join("links")] {
+            for entry in std::fs::read_dir(folder)? {
+                owners.push((entry.as_ref().map(std::fs::DirEntry::path).ok(), entry?.metadata()?.uid()));
+            }
+        }
+        io::Result::Ok(owners)
+    };
+    let owners = machine.enter(owners).expect("entered").expect("listed");
+    assert!(owners.len() >= 10 && owners.iter().all(|(_, owner)| *owner == 1234), "{owners:?}");
+    let egress = machine.enter(|| open().uplinks().expect("uplinks").remove(0).egress).expect("entered");
+    assert_eq!(egress_programs(&machine, "up0", egress), 1);
+    machine.enter(|| btmmd::datapath::purge(pins)).expect("entered").expect("purged");
+    assert!(!machine.enter(|| pins.exists()).expect("entered"));
+    assert_eq!(egress_programs(&machine, "up0", egress), 0);
+    let link = machine.run("ip -details link show up0").expect("ip").out;
+    assert!(!link.contains("xdp"), "{link}");
 }
 
 #[test]

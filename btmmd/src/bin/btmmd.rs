@@ -76,6 +76,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
 async fn clean(arguments: &Arguments) -> anyhow::Result<()> {
     let xfrm = Xfrm::open()?;
     let removed = if arguments.purge {
+        btmmd::datapath::purge(&arguments.bpffs)?;
         xfrm.purge().await?
     } else {
         xfrm.cleanup().await?

@@ -101,6 +101,7 @@ impl Datapath {
         let mut attachment = Attachment { pins: &self.pins, programs: &mut self.programs };
         let egress = attachment.egress(&interface, program::GATE_EGRESS)?;
         let ingress = attachment.ingress(&interface)?;
+        self.pins.adopt()?;
         Ok(Uplink { interface: interface.name, index: interface.index, ingress, egress })
     }
 
@@ -127,7 +128,8 @@ impl Datapath {
         let config = layout::Config { wait_index, ..self.maps.config()? };
         self.maps.set_config(&config)?;
         self.wait_index = wait_index;
-        Attachment { pins: &self.pins, programs: &mut self.programs }.egress(&interface, program::WAIT_EGRESS).map(drop)
+        Attachment { pins: &self.pins, programs: &mut self.programs }.egress(&interface, program::WAIT_EGRESS)?;
+        self.pins.adopt()
     }
 
     /// Lets ESP of an inbound SPI (host byte order) in, or no longer.
@@ -208,6 +210,21 @@ impl Datapath {
         }
         Ok(())
     }
+}
+
+/// Takes every program off every interface and removes every pin, the switch included: for an uninstall. The kept choice stays where
+/// it is.
+///
+/// # Errors
+/// What the kernel said, with the pin it said it of.
+pub fn purge(pins: &Path) -> Result<(), DatapathError> {
+    let Some(pins) = Pins::existing(pins) else { return Ok(()) };
+    for name in program::ALL {
+        for interface in attach::attached(&pins, name)? {
+            attach::detach(&pins, &interface, &[name])?;
+        }
+    }
+    pins.remove()
 }
 
 /// Creates or opens the maps and has the kernel verify every program.

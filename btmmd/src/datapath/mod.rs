@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use error::DatapathError;
-pub use linux::{Datapath, ProgramLog};
+pub use linux::{Datapath, ProgramLog, purge};
 
 /// What the programs are told when they are loaded, and again whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,6 +64,22 @@ impl Pins {
         root.join(layout::SWITCH).exists().then(|| Self { root: root.to_owned(), fresh: false })
     }
 
+    /// Removes everything in the folder, and the folder itself unless something is mounted there or above it may not be changed.
+    pub fn remove(self) -> Result<(), DatapathError> {
+        for entry in list(&self.root)? {
+            if !entry.is_dir() {
+                fs::remove_file(&entry).map_err(at(&entry))?;
+                continue;
+            }
+            for pin in list(&entry)? {
+                fs::remove_file(&pin).map_err(at(&pin))?;
+            }
+            fs::remove_dir(&entry).map_err(at(&entry))?;
+        }
+        let _mounted_or_not_ours = fs::remove_dir(&self.root);
+        Ok(())
+    }
+
     pub fn switch(&self) -> PathBuf {
         self.root.join(layout::SWITCH)
     }
