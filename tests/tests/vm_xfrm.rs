@@ -160,6 +160,7 @@ fn nothing_leaves_in_clear_before_during_or_after_and_purge_leaves_nothing() {
     let pair = Pair::new(Outer::V4).expect("two machines");
     let left = &pair.left;
     left.node.ip("route add default via 2001:db8::2 dev wire").expect("a way out");
+    left.node.ping("2001:db8::2", 10).expect("the way out works");
     assert!(clear_packets(&pair) >= 3, "without the guard the experiment itself sees them");
     pair.runtime.block_on(left.xfrm.raise_guard(&left.network)).expect("the guard");
     assert_eq!(clear_packets(&pair), 0, "guard alone");
