@@ -233,15 +233,21 @@ impl Channel {
         }
     }
 
-    fn seal(&mut self, exchange: Exchange, response: bool, message_id: u32, payloads: &[Payload]) -> Vec<u8> {
+    /// A message around payloads.
+    pub(super) fn seal(&mut self, exchange: Exchange, response: bool, message_id: u32, payloads: &[Payload]) -> Vec<u8> {
         let mut inner = Writer::new();
         write_chain(payloads, &mut inner);
+        self.seal_raw(exchange, response, message_id, payloads.first().map_or(0, Payload::kind), inner.as_slice())
+    }
+
+    /// A message around payloads that are written already.
+    pub(super) fn seal_raw(&mut self, exchange: Exchange, response: bool, message_id: u32, first: u8, inner: &[u8]) -> Vec<u8> {
         let mut writer = Writer::new();
         Header { spi_i: self.spi_i, spi_r: self.spi_r, exchange, initiator: self.initiator, response, message_id }
             .write(&mut writer, kind::SK);
-        write_sk_header(&mut writer, payloads.first().map_or(0, Payload::kind), SkCipher::sealed_len(inner.len()));
+        write_sk_header(&mut writer, first, SkCipher::sealed_len(inner.len()));
         let ours = if self.initiator { &mut self.keys.ei } else { &mut self.keys.er };
-        let content = ours.seal(writer.as_slice(), inner.as_slice());
+        let content = ours.seal(writer.as_slice(), inner);
         writer.bytes(&content);
         writer.into_bytes()
     }

@@ -34,6 +34,7 @@ mod child;
 mod closing;
 mod cookie;
 mod dial;
+mod dispatch;
 mod election;
 mod established;
 mod half_open;
@@ -46,6 +47,10 @@ mod suite;
 mod table;
 mod timer;
 mod turn;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
 
 pub use cause::{Cause, Reason};
 pub use config::IkeConfig;
