@@ -21,11 +21,19 @@ pub const UNKNOWN: u32 = 0x8765_4321;
 /// The account's prefix.
 pub const PREFIX: &str = "fd12:3456:789a::";
 
+/// Loads the programs, or fails saying what is missing and what to run.
+pub fn open(settings: &Settings) -> Datapath {
+    match Datapath::open(Path::new(PINS), settings) {
+        Ok(datapath) => datapath,
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// Runs a test inside a node of its own, with the programs loaded and one SPI known.
 pub fn with_gate(settings: Settings, test: impl FnOnce(&mut Datapath) + Send) {
     let node = Node::new("gate").expect("a node");
     node.enter(|| {
-        let mut datapath = Datapath::open(Path::new(PINS), &settings).expect("the programs load");
+        let mut datapath = open(&settings);
         datapath.set_inbound_sa(KNOWN, true).expect("one SPI");
         test(&mut datapath);
     })

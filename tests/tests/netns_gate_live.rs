@@ -25,7 +25,7 @@ fn pair() -> (Node, Node) {
 }
 
 fn open() -> Datapath {
-    Datapath::open(Path::new(PINS), &Settings::new(STATE)).expect("the programs load")
+    btmm_tests::gate_run::open(&Settings::new(STATE))
 }
 
 fn status(node: &Node) -> FirewallStatus {
@@ -148,7 +148,7 @@ fn attaching_again_replaces_and_never_stacks() {
     assert_ne!(gate_program(&machine), program, "the pinned link holds the program of the last load");
     let replaced = gate_program(&machine);
     let uplinks = machine.enter(|| open().uplinks().expect("uplinks")).expect("entered");
-    assert_eq!(uplinks, [first.clone()]);
+    assert_eq!(uplinks, std::slice::from_ref(&first));
     assert_ne!(gate_program(&machine), replaced, "opening alone replaces the programs where they are");
     assert_eq!(egress_programs(&machine, "up0", first.egress), 1);
     machine.enter(|| open().detach_uplink("up0").expect("detached")).expect("entered");

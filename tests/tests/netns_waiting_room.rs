@@ -2,10 +2,9 @@
 //! stands in for `btmm0`, which this kernel may not have. Ring 2.
 
 use std::net::{Ipv6Addr, UdpSocket};
-use std::path::Path;
 use std::time::Duration;
 
-use btmm_tests::gate_run::{PINS, settings};
+use btmm_tests::gate_run::{open, settings};
 use btmm_tests::lab::Node;
 use btmmd::datapath::Datapath;
 use btmmd::datapath::waiting_room::WaitingRoom;
@@ -18,7 +17,7 @@ fn in_a_node<F: Future<Output = ()>>(test: impl FnOnce(Datapath, WaitingRoom, Wa
     node.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let mut datapath = Datapath::open(Path::new(PINS), &settings()).expect("the programs load");
+            let mut datapath = open(&settings());
             let inner = WaitingRoom::named("inner0").await.expect("a stand-in for btmm0");
             let room = WaitingRoom::open().await.expect("the waiting room");
             node.ip("address add fd12:3456:789a::1/128 dev inner0 nodad\nroute add fd12:3456:789a::/48 dev inner0").expect("routes");

@@ -5,14 +5,15 @@
 //! means a clsact filter, which the interface itself holds; fixed numbers make a second attach replace the first.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::util::KernelVersion;
+use tracing::debug;
 
 use super::pins::{self, Pins};
 use super::program;
@@ -33,9 +34,7 @@ pub struct Attachment<'a> {
 impl Attachment<'_> {
     /// `gate`, by XDP if the driver has it and no one else is there, by TC otherwise.
     pub fn ingress(&mut self, interface: &Interface) -> Result<Hook, DatapathError> {
-        if interface.ethernet
-            && let Ok(()) = self.xdp(interface)
-        {
+        if interface.ethernet && self.xdp(interface)? {
             remove(self.pins, interface, program::GATE_TC, TcAttachType::Ingress)?;
             return Ok(Hook::Xdp);
         }
@@ -47,20 +46,28 @@ impl Attachment<'_> {
         self.classifier(interface, name, TcAttachType::Egress)
     }
 
-    fn xdp(&mut self, interface: &Interface) -> Result<(), DatapathError> {
+    /// Whether the driver, and whoever else is there, let us.
+    fn xdp(&mut self, interface: &Interface) -> Result<bool, DatapathError> {
         let path = pin(self.pins, Hook::Xdp, program::GATE, interface.index);
         let failed = failed(interface, program::GATE);
         let xdp: &mut Xdp = find(self.programs, program::GATE)?;
-        if let Some(link) = pinned_link(&path).and_then(|link| XdpLink::try_from(link).ok()) {
+        if let Some(link) = pinned_link(&path).map_err(|error| failed(chain(&error)))? {
+            let link = XdpLink::try_from(link).map_err(|error| failed(chain(&error)))?;
             if let Ok(id) = xdp.attach_to_link(link) {
-                return xdp.take_link(id).map(drop).map_err(|error| failed(chain(&error)));
+                return xdp.take_link(id).map(|_pinned| true).map_err(|error| failed(chain(&error)));
             }
             fs::remove_file(&path).map_err(pins::at(&path))?; // its interface is gone and the index was used again
         }
-        let id = xdp.attach_to_if_index(interface.index, XdpMode::Driver).map_err(|error| failed(chain(&error)))?;
+        let id = match xdp.attach_to_if_index(interface.index, XdpMode::Driver) {
+            Ok(id) => id,
+            Err(error) => {
+                debug!(interface = %interface.name, error = chain(&error), "no XDP here: the gate is a TC program");
+                return Ok(false);
+            }
+        };
         let link = xdp.take_link(id).map_err(|error| failed(chain(&error)))?;
         let link = FdLink::try_from(link).map_err(|error| failed(chain(&error)))?;
-        link.pin(&path).map(drop).map_err(|error| failed(chain(&error)))
+        link.pin(&path).map(|_pinned| true).map_err(|error| failed(chain(&error)))
     }
 
     fn classifier(&mut self, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<Hook, DatapathError> {
@@ -77,7 +84,8 @@ impl Attachment<'_> {
         let path = pin(self.pins, Hook::Tcx, name, interface.index);
         let failed = failed(interface, name);
         let classifier: &mut SchedClassifier = find(self.programs, name)?;
-        if let Some(link) = pinned_link(&path).and_then(|link| SchedClassifierLink::try_from(link).ok()) {
+        if let Some(link) = pinned_link(&path).map_err(|error| failed(chain(&error)))? {
+            let link = SchedClassifierLink::try_from(link).map_err(|error| failed(chain(&error)))?;
             if let Ok(id) = classifier.attach_to_link(link) {
                 return classifier.take_link(id).map(drop).map_err(|error| failed(chain(&error)));
             }
@@ -208,8 +216,9 @@ fn filter(interface: &Interface, direction: TcAttachType) -> std::io::Result<Sch
     SchedClassifierLink::attached(&interface.name, direction, TC_PRIORITY, TC_HANDLE, None)
 }
 
-fn pinned_link(path: &std::path::Path) -> Option<FdLink> {
-    if path.exists() { PinnedLink::from_pin(path).ok().map(FdLink::from) } else { None }
+/// The link an earlier run left. One that is there and cannot be opened is an error: a second program beside it would be worse.
+fn pinned_link(path: &Path) -> Result<Option<FdLink>, LinkError> {
+    if path.exists() { PinnedLink::from_pin(path).map(|link| Some(FdLink::from(link))) } else { Ok(None) }
 }
 
 fn find<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>
