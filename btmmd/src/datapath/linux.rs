@@ -1,6 +1,7 @@
 //! The kernel half: loading, pinning, attaching.
 
 mod attach;
+mod link;
 mod maps;
 pub(super) mod pinned;
 mod pins;

@@ -16,7 +16,7 @@ use aya::util::KernelVersion;
 use tracing::debug;
 
 use super::pins::{self, Pins};
-use super::program;
+use super::{link, program};
 use crate::datapath::interfaces::Interface;
 use crate::datapath::{DatapathError, Hook, Uplink};
 
@@ -201,10 +201,12 @@ fn remove(pins: &Pins, interface: &Interface, name: &'static str, direction: TcA
         if !path.exists() {
             continue;
         }
-        if hook == Hook::Tc
-            && let Ok(link) = filter(interface, direction)
-        {
-            drop(link); // removes the filter
+        if hook != Hook::Tc {
+            link::detach(&path).map_err(pins::at(&path))?;
+            continue;
+        }
+        if let Ok(filter) = filter(interface, direction) {
+            drop(filter); // removes it
         }
         fs::remove_file(&path).map_err(pins::at(&path))?;
     }
