@@ -1,6 +1,6 @@
 //! Executes what the upper half decides, strictly in order: each kernel change is complete before the next command runs.
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::session::Session;
 use crate::account::name::MachineName;
@@ -43,6 +43,7 @@ impl Session {
         match command {
             ike::Command::Send { local, remote, bytes } => {
                 self.told.counters.ike_sent += 1;
+                trace!(?local, %remote, octets = bytes.len(), "IKE sent");
                 if let Err(error) = self.doors.sockets.send(local, remote, &bytes).await {
                     debug!(%remote, %error, "IKE datagram not sent");
                 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::error::RunError;
 use super::event::{Doors, Event};
@@ -90,6 +90,7 @@ impl Session {
         match event {
             Event::Datagram(datagram) => {
                 self.told.counters.ike_received += 1;
+                trace!(local = %datagram.local, remote = %datagram.remote, octets = datagram.bytes.len(), "IKE received");
                 let input = ike::Input::Datagram { local: datagram.local, remote: datagram.remote, bytes: datagram.bytes };
                 self.ike.handle(input, now);
             }
@@ -218,7 +219,7 @@ impl Session {
             return;
         }
         info!("the network changed");
-        self.rendezvous.look_now("the network changed");
+        self.rendezvous.network_changed();
         self.ike.handle(ike::Input::NetworkChanged, now);
     }
 

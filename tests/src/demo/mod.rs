@@ -30,16 +30,39 @@ pub fn run(options: &Options) -> Result<()> {
     story.tell("two homes behind routers that masquerade and speak NAT-PMP (miniupnpd), a base at 203.0.113.10, one internet");
     let capture = homes.capture()?;
     let mut cast = join(&mut story, &homes)?;
-    let file = publish_file(&homes.imac, options.megabytes)?;
-    let _server = serve(&homes.imac)?;
-    fetch_by_name(&mut story, &homes, &file)?;
-    first_packet_to_bare_address(&mut story, &homes)?;
-    block_and_allow(&mut story, &homes, &mut cast)?;
-    deaths(&mut story, &homes, &mut cast, &file)?;
-    switch_off(&mut story, &homes)?;
+    let told = acts(&mut story, &homes, &mut cast, options);
+    if told.is_err() {
+        for (node, daemon) in [(&homes.base, &cast.base), (&homes.imac, &cast.imac), (&homes.laptop, &cast.laptop)] {
+            eprintln!("─── btmmd on {}\n{}", node.name(), last_lines(&daemon.log(), 60));
+            for words in [["status", "--json"], ["firewall", "status"]] {
+                // A daemon that is dead at this point is part of the picture.
+                eprintln!(
+                    "─── btmm {}\n{}",
+                    words.join(" "),
+                    finish(btmm(node, &words)).map_or_else(|error| error.to_string(), |said| said.out)
+                );
+            }
+        }
+    }
+    told?;
     judge(&mut story, &homes, capture)?;
     story.end();
     Ok(())
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+fn acts(story: &mut Story, homes: &TwoHomes, cast: &mut Account, options: &Options) -> Result<()> {
+    let file = publish_file(&homes.imac, options.megabytes)?;
+    let _server = serve(&homes.imac)?;
+    fetch_by_name(story, homes, &file)?;
+    first_packet_to_bare_address(story, homes)?;
+    block_and_allow(story, homes, cast)?;
+    deaths(story, homes, cast, &file)?;
+    switch_off(story, homes)
 }
 
 fn join(story: &mut Story, homes: &TwoHomes) -> Result<Account> {
