@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use btmmd::config::Config;
+use btmmd::config::{Config, ConfigError};
 use btmmd::run::{self, Paths};
 use btmmd::xfrm::Xfrm;
 use clap::Parser;
@@ -45,7 +45,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("btmmd: {error:#}");
-            ExitCode::FAILURE
+            // The unit does not restart on 2: a wrong configuration is not mended by trying again.
+            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -206,6 +206,11 @@ impl Daemon {
             let end = clock::monotonic() + GOODBYE;
             session.say_goodbye(end).await;
         }
+        if let Some(home) = &self.home
+            && let Err(error) = home.server().save().await
+        {
+            error!(%error, "the zone is not on disk");
+        }
     }
 }
 

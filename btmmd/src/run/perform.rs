@@ -204,7 +204,7 @@ impl Session {
             return self.remove(sa).await;
         }
         let moved = SaSpec { local, remote, ..spec };
-        match self.xfrm.install_sa(&moved).await {
+        match self.xfrm.update_sa(&moved).await {
             Ok(()) => drop(self.states.insert(sa.spi, moved)),
             Err(error) => warn!(spi = format_args!("{:08x}", sa.spi), %error, "state not moved"),
         }

@@ -221,6 +221,7 @@ impl Session {
         info!("the network changed");
         self.rendezvous.network_changed();
         self.ike.handle(ike::Input::NetworkChanged, now);
+        self.mapper.handle(portmap::Input::Refresh, now);
     }
 
     fn attach_gate(&mut self) {

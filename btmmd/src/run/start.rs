@@ -51,6 +51,7 @@ impl Session {
         let inner = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
         let inner_index = xfrm.raise(&inner).await?;
         xfrm.reconcile(&[]).await?;
+        xfrm.warm_up().await?;
         let mut datapath = Datapath::open(&paths.pins, &gate_settings(&config, &identity, paths))?;
         if let Some(warning) = datapath.warning() {
             warn!("{warning}");

@@ -3,11 +3,14 @@ mod monitor;
 mod route;
 mod socket;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use netlink_packet_xfrm::XfrmMessage;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use self::route::Routes;
 use self::socket::{Failure, Requests};
@@ -15,7 +18,7 @@ use super::error::{Object, XfrmError};
 use super::link::{self, NotOurs};
 use super::policy::{Flow, Policy, policy_changes};
 use super::port::{
-    Direction, IF_ID, INTERFACE, InnerNetwork, KernelEvent, MINIMUM_MTU, PolicyId, PolicySpec, Removed, SaEntry, SaId, SaSpec,
+    AeadKey, Direction, IF_ID, INTERFACE, InnerNetwork, KernelEvent, MINIMUM_MTU, PolicyId, PolicySpec, Removed, SaEntry, SaId, SaSpec,
 };
 use super::{decode, encode};
 
@@ -39,6 +42,17 @@ impl Xfrm {
     /// A slow receiver loses no event unnoticed: what does not fit into the kernel's buffer is told as [`KernelEvent::Resync`].
     pub fn monitor() -> Result<mpsc::Receiver<KernelEvent>, XfrmError> {
         monitor::start().map_err(|source| socket_error("open", Object::Socket("IPsec events"), source))
+    }
+
+    /// Has the kernel load and test what our states need, and says at once what is missing. Left to the first tunnel this would make it
+    /// wait, by seconds on a slow machine. The states made for it carry nothing and are gone when this returns.
+    pub async fn warm_up(&self) -> Result<(), XfrmError> {
+        for loopback in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            let spec = warm_up_state(loopback);
+            self.requests.change(XfrmMessage::AddSa(encode::sa(&spec))).await.map_err(failed("try out", Object::Sa(spec.id())))?;
+            self.remove_sa(spec.id()).await?;
+        }
+        Ok(())
     }
 
     /// Installs a state, or replaces the one of the same identity; for an outbound one also points the peer's out policy at its outer
@@ -201,6 +215,25 @@ fn check(spec: &SaSpec) -> Result<(), XfrmError> {
         return wrong("reqid 0 means any peer");
     }
     Ok(())
+}
+
+/// A state from this machine to itself, under a key that nobody keeps.
+fn warm_up_state(loopback: IpAddr) -> SaSpec {
+    let (mut key, mut spi) = (Zeroizing::new([0; 36]), [0; 4]);
+    aws_lc_rs::rand::fill(key.as_mut_slice()).expect("the system's random number generator works");
+    aws_lc_rs::rand::fill(&mut spi).expect("the system's random number generator works");
+    SaSpec {
+        direction: Direction::Out,
+        spi: 0x1000_0000 | u32::from_be_bytes(spi),
+        local: SocketAddr::new(loopback, 4500),
+        remote: SocketAddr::new(loopback, 4500),
+        inner_local: Ipv6Addr::LOCALHOST,
+        inner_remote: Ipv6Addr::LOCALHOST,
+        reqid: u32::MAX,
+        key: AeadKey(key),
+        soft_lifetime: Duration::from_secs(1),
+        hard_lifetime: Duration::from_secs(2),
+    }
 }
 
 fn absent_is_fine(answer: Result<(), Failure>) -> Result<bool, Failure> {
