@@ -251,9 +251,11 @@ fn deaths(story: &mut Story, homes: &TwoHomes, cast: &mut Account, file: &File) 
     let url = format!("http://[{}]/file", inner(&homes.imac)?);
     let mut command = curl(&homes.laptop, &url);
     command.args(["--limit-rate", &(file.bytes / 4).to_string(), "--output", "/run/fetched"]);
+    std::fs::remove_file(homes.laptop.path("/run/fetched"))?;
     let mut transfer = homes.laptop.spawn(command)?;
     eventually("the transfer begun", || Ok(homes.laptop.path("/run/fetched").metadata().is_ok_and(|file| file.len() > 0).then_some(())))?;
     kill(&mut cast.imac)?;
+    ensure!(transfer.is_running(), "the transfer was over before imac's daemon was killed");
     cast.imac = start(&homes.imac)?;
     let status = transfer.wait(Duration::from_secs(120))?;
     ensure!(status.success(), "the transfer broke when imac's daemon was killed and started: {}", transfer.log());
