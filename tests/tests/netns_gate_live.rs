@@ -12,7 +12,7 @@ use btmm_tests::frames::{esp, ike};
 use btmm_tests::gate_run::{PINS, STATE, block};
 use btmm_tests::lab::{Capture, Kind, Node, Packet};
 use btmmd::datapath::firewall::{self, FirewallStatus};
-use btmmd::datapath::{Datapath, DatapathError, Hook, Settings, Uplink};
+use btmmd::datapath::{Datapath, DatapathError, Hook, Settings, Uplink, XdpUse};
 use nix::sys::signal::Signal;
 
 /// The machine under test at 192.0.2.1, and another at 192.0.2.2, on one wire.
@@ -25,7 +25,7 @@ fn pair() -> (Node, Node) {
 }
 
 fn open() -> Datapath {
-    btmm_tests::gate_run::open(&Settings::new(STATE))
+    btmm_tests::gate_run::open(&Settings { xdp: XdpUse::Driver, ..Settings::new(STATE) })
 }
 
 fn status(node: &Node) -> FirewallStatus {
@@ -79,11 +79,21 @@ fn gate_program(node: &Node) -> u32 {
 
 #[test]
 fn the_switch_acts_at_the_next_packet_with_the_daemon_killed() {
+    acts_with_the_daemon_killed(&["--xdp", "up0"], "ingress: Xdp");
+}
+
+#[test]
+fn the_switch_acts_at_the_next_packet_where_the_gate_is_not_xdp() {
+    acts_with_the_daemon_killed(&["up0"], "ingress: Tc");
+}
+
+fn acts_with_the_daemon_killed(arguments: &[&str], hook: &str) {
     let (machine, other) = pair();
     let mut daemon = machine.command(env!("CARGO_BIN_EXE_btmm-hold-gate"));
-    daemon.arg("up0");
+    daemon.args(arguments);
     let mut daemon = machine.spawn(daemon).expect("started");
-    daemon.wait_for("ready", Duration::from_secs(20)).expect("attached");
+    daemon.wait_for("ready", Duration::from_secs(60)).expect("attached");
+    assert!(daemon.log().contains(hook), "{}", daemon.log());
     daemon.signal(Signal::SIGKILL).expect("killed");
     daemon.wait(Duration::from_secs(5)).expect("dead");
 

@@ -1,6 +1,7 @@
 //! The interfaces of this network namespace, as far as attaching needs to know them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nameindex};
@@ -19,6 +20,8 @@ pub struct Interface {
     pub index: u32,
     /// Whether frames begin with an Ethernet header.
     pub ethernet: bool,
+    /// Whether there is hardware behind it, real or of a virtual machine.
+    pub hardware: bool,
     /// Whether it is a loopback.
     pub loopback: bool,
     /// Whether it is up.
@@ -45,6 +48,7 @@ impl Interface {
             let interface = Self {
                 index: known.index(),
                 ethernet: link == Some(ETHERNET),
+                hardware: Path::new("/sys/class/net").join(&name).join("device").exists(),
                 loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
                 up: flags.contains(InterfaceFlags::IFF_UP),
                 addressed: false,

@@ -17,7 +17,7 @@ pub use program_log::ProgramLog;
 
 use super::firewall::{self, Choice};
 use super::interfaces::Interface;
-use super::{Counters, DatapathError, Settings, Uplink, object};
+use super::{Counters, DatapathError, Settings, Uplink, XdpUse, object};
 use attach::Attachment;
 use maps::Maps;
 use pins::Pins;
@@ -36,6 +36,7 @@ pub struct Datapath {
     pins: Pins,
     programs: Ebpf,
     maps: Maps,
+    xdp: XdpUse,
     wait_index: u32,
     warning: Option<String>,
     log: Option<ProgramLog>,
@@ -61,7 +62,7 @@ impl Datapath {
         let mut programs = load(object, &pins, settings.program_log)?;
         let maps = Maps::take(&mut programs)?;
         let log = if settings.program_log { Some(ProgramLog::take(&mut programs)?) } else { None };
-        let mut datapath = Self { pins, programs, maps, wait_index: 0, warning: None, log };
+        let mut datapath = Self { pins, programs, maps, xdp: settings.xdp, wait_index: 0, warning: None, log };
         datapath.wait_index = datapath.maps.config()?.wait_index;
         if configure || datapath.pins.fresh {
             datapath.set_config(settings)?;
@@ -101,7 +102,7 @@ impl Datapath {
         let interface = Interface::by_name(interface)?;
         let mut attachment = Attachment { pins: &self.pins, programs: &mut self.programs };
         let egress = attachment.egress(&interface, program::GATE_EGRESS)?;
-        let ingress = attachment.ingress(&interface)?;
+        let ingress = attachment.ingress(&interface, self.xdp)?;
         self.pins.adopt()?;
         Ok(Uplink { interface: interface.name, index: interface.index, ingress, egress })
     }

@@ -18,7 +18,7 @@ use tracing::debug;
 use super::pins::{self, Pins};
 use super::{link, program};
 use crate::datapath::interfaces::Interface;
-use crate::datapath::{DatapathError, Hook, Uplink};
+use crate::datapath::{DatapathError, Hook, Uplink, XdpUse};
 
 /// Ahead of filters that leave the priority to the kernel (which counts down from 49152).
 const TC_PRIORITY: u16 = 1;
@@ -32,9 +32,13 @@ pub struct Attachment<'a> {
 }
 
 impl Attachment<'_> {
-    /// `gate`, by XDP if the driver has it and no one else is there, by TC otherwise.
-    pub fn ingress(&mut self, interface: &Interface) -> Result<Hook, DatapathError> {
-        if interface.ethernet && self.xdp(interface)? {
+    /// `gate`, by XDP if that is wanted, the driver has it and no one else is there, by TC otherwise. Where it is XDP already it stays.
+    pub fn ingress(&mut self, interface: &Interface, wanted: XdpUse) -> Result<Hook, DatapathError> {
+        let wanted = match wanted {
+            XdpUse::Hardware => interface.hardware || pin(self.pins, Hook::Xdp, program::GATE, interface.index).exists(),
+            XdpUse::Driver => true,
+        };
+        if wanted && interface.ethernet && self.xdp(interface)? {
             remove(self.pins, interface, program::GATE_TC, TcAttachType::Ingress)?;
             return Ok(Hook::Xdp);
         }
