@@ -1,4 +1,4 @@
-# enter LAB REPO TARGET COMMAND…: in fresh namespaces, makes the lab root the root and runs the command.
+# enter LAB REPO TARGET COMMAND…: in fresh namespaces, makes the lab root the root, and runs the command.
 set -e
 enter() {
     lab=$1 repo=$2 target=$3
@@ -25,5 +25,11 @@ enter() {
     hostname lab
     ip link set lo up
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
-    exec chroot "$root" sh -c 'cd "$1" && shift && exec "$@"' sh "$repo" "$@"
+    # Not chroot: whoever enters a mount namespace made in here lands at that namespace's root.
+    mkdir -p "$root/.outside"
+    cd "$root"
+    pivot_root . .outside
+    umount -l /.outside
+    cd "$repo"
+    exec "$@"
 }
