@@ -79,6 +79,32 @@ impl Account {
     }
 }
 
+/// A base and one machine on a wire of their own, in one account, with the tunnel between them up.
+pub struct Couple {
+    /// The home base.
+    pub base: Node,
+    /// The other machine.
+    pub machine: Node,
+    _daemons: [Running; 2],
+}
+
+impl Couple {
+    /// Makes them and raises their tunnel.
+    pub fn new() -> Result<Self> {
+        let (base, machine) = (Node::new("base")?, Node::new("machine")?);
+        base.ip(&format!("link add wire type veth peer name wire netns {}", machine.pid()))?;
+        base.ip("addr add 198.18.0.1/24 dev wire\nlink set wire up")?;
+        machine.ip("addr add 198.18.0.2/24 dev wire\nlink set wire up")?;
+        let daemons = [start(&base)?, start(&machine)?];
+        ask(&base, &["account", "create", "alice", "--machine", "base", "--serve"])?;
+        invite_and_join(&base, &machine)?;
+        wait_online(&machine, "base")?;
+        ask(&machine, &["ping", "base", "-c", "1"])?;
+        ensure!(is_up(&machine, "base")?, "no tunnel after a ping");
+        Ok(Self { base, machine, _daemons: daemons })
+    }
+}
+
 /// An invitation made on the base and used by `node` under its own name.
 pub fn invite_and_join(base: &Node, node: &Node) -> Result<Value> {
     let invitation = ask(base, &["invite"])?;

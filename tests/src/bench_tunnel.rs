@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 
+use crate::account::{Couple, inner};
 use crate::lab::{Node, finish};
 use crate::pair::{Outer, Pair};
 
@@ -30,13 +31,11 @@ pub struct Path<'a> {
     pub address: Ipv6Addr,
 }
 
-/// Runs the benchmark with this crate driving the kernel as the daemon would.
+/// Runs the benchmark: ours is the tunnel between two daemons, gate, guard and waiting room included.
 pub fn run(json: bool) -> Result<()> {
-    let pair = Pair::new(Outer::V4)?;
-    pair.raise()?;
-    pair.connect()?;
-    let address = pair.right.network.address;
-    compare(Path { sender: &pair.left.node, receiver: &pair.right.node, address }, json)
+    let couple = Couple::new()?;
+    let address = inner(&couple.base)?;
+    compare(Path { sender: &couple.machine, receiver: &couple.base, address }, json)
 }
 
 /// Compares a tunnel that is up with both baselines and prints the figures: one line of JSON, after a table unless only `json` is asked for.

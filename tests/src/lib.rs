@@ -1,5 +1,6 @@
 //! What the tests of the real kernel share.
 pub mod account;
+pub mod bench_connect;
 pub mod bench_gate;
 pub mod bench_tunnel;
 pub mod demo;

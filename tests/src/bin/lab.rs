@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use btmm_tests::demo;
-use clap::{Parser, Subcommand};
+use btmm_tests::{bench_connect, bench_gate, bench_tunnel, demo};
+use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
 #[command(name = "lab", about, disable_help_subcommand = true)]
@@ -20,11 +20,33 @@ enum Task {
         #[arg(long, default_value_t = 10)]
         megabytes: usize,
     },
+    /// Measure
+    Bench {
+        /// What
+        name: Bench,
+        /// Only one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What there is to measure.
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// Throughput of a tunnel, against one made by hand and WireGuard
+    Tunnel,
+    /// From a name look-up to the first octet
+    Connect,
+    /// Nanoseconds of the gate per packet
+    Gate,
 }
 
 fn main() -> ExitCode {
     let told = match Arguments::parse().task {
         Task::Demo { megabytes } => demo::run(&demo::Options { megabytes }),
+        Task::Bench { name: Bench::Tunnel, json } => bench_tunnel::run(json),
+        Task::Bench { name: Bench::Connect, json } => bench_connect::run(json),
+        Task::Bench { name: Bench::Gate, json } => bench_gate::run(json),
     };
     match told {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,117 @@
+//! From a name look-up to the first octet over TCP, where no tunnel is up: what a person waits for.
+//!
+//! Two homes behind routers, at no delay and at 50 ms one way between any two places. The bound is two and a half IKE round trips,
+//! one round trip of TCP, and 50 ms of work of our own. The server speaks first. Needs a kernel with ESP and netem.
+
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::account::{self, Account, ZONE, btmm, inner, retransmitted};
+use crate::lab::{Options, TwoHomes, finish};
+
+/// Rounds that count at each delay; one more goes before them.
+const ROUNDS: usize = 5;
+/// One-way delays.
+const DELAYS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(50)];
+/// Round trips allowed: IKE and then TCP.
+const ROUND_TRIPS: f64 = 2.5 + 1.0;
+/// Port of the server that speaks first.
+const PORT: u16 = 7;
+
+/// Runs the benchmark.
+pub fn run(json: bool) -> Result<()> {
+    let mut results = Vec::new();
+    for delay in DELAYS {
+        results.extend(measure(delay, json)?);
+    }
+    println!("{}", json!({"bench": "connect", "results": results}));
+    Ok(())
+}
+
+fn measure(delay: Duration, json: bool) -> Result<Vec<Value>> {
+    let homes = TwoHomes::with(&Options { delay, ..Options::default() })?;
+    let _daemons = Account::found(&homes)?;
+    let address = inner(&homes.imac)?;
+    serve(&homes, address)?;
+    let before = retransmitted(&homes.laptop)? + retransmitted(&homes.imac)?;
+    let (mut waits, mut trips) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        no_tunnel(&homes)?;
+        let wait = connect(&homes)?;
+        let trip = connect_again(&homes, address)?;
+        if round > 0 {
+            waits.push(wait);
+            trips.push(trip);
+        }
+    }
+    let again = retransmitted(&homes.laptop)? + retransmitted(&homes.imac)? - before;
+    let (wait, trip) = (median(waits), median(trips));
+    let travel = delay.as_secs_f64() * 2e3;
+    let work = wait - 3.0 * travel;
+    let bound = ROUND_TRIPS * travel + 50.0;
+    let at = delay.as_millis();
+    if !json {
+        println!(
+            "{at} ms one way: name to first octet {wait:.0} ms (bound {bound:.0}), tunnel up {trip:.0} ms, segments sent again {again}"
+        );
+    }
+    let result = |name: String, value: f64, unit: &str, baseline: f64, ratio: f64| json!({"name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio});
+    Ok(vec![
+        result(format!("connect-{at}ms"), wait, "ms", bound, bound / wait),
+        result(format!("connect-{at}ms-own-work-ms"), work, "ms", trip - travel, (trip - travel) / work),
+        result(format!("connect-{at}ms-segments-sent-again"), again as f64, "segments", 0.0, 1.0),
+    ])
+}
+
+/// Answers every connection with one octet, until the process ends.
+fn serve(homes: &TwoHomes, address: Ipv6Addr) -> Result<()> {
+    let listener = homes.imac.enter(|| TcpListener::bind((address, PORT)))??;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A client that has gone needs no octet.
+            let _ = stream.and_then(|mut stream| stream.write_all(b"!"));
+        }
+    });
+    Ok(())
+}
+
+fn no_tunnel(homes: &TwoHomes) -> Result<()> {
+    finish(btmm(&homes.laptop, &["off"]))?;
+    account::wait_no_states(&homes.laptop)?;
+    account::wait_no_states(&homes.imac)?;
+    finish(btmm(&homes.laptop, &["on"]))?;
+    // The switch publishes and looks again: that is not what is measured.
+    account::wait_online(&homes.laptop, "imac")?;
+    std::thread::sleep(Duration::from_secs(2));
+    Ok(())
+}
+
+fn connect(homes: &TwoHomes) -> Result<f64> {
+    let target = format!("imac.{ZONE}:{PORT}");
+    homes.laptop.enter(|| first_octet(|| TcpStream::connect(target.as_str())))?
+}
+
+/// With the tunnel up and no look-up: the path's own time.
+fn connect_again(homes: &TwoHomes, address: Ipv6Addr) -> Result<f64> {
+    homes.laptop.enter(|| first_octet(|| TcpStream::connect((address, PORT))))?
+}
+
+/// Milliseconds until the first octet.
+fn first_octet(connect: impl FnOnce() -> std::io::Result<TcpStream>) -> Result<f64> {
+    let begun = Instant::now();
+    let mut stream = connect().context("connecting")?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut octet = [0];
+    stream.read_exact(&mut octet)?;
+    ensure!(octet == *b"!", "the server said {octet:?}");
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
