@@ -17,7 +17,7 @@ use super::turn::{Effect, Turn};
 use std::time::Instant;
 
 /// Transmissions of IKE_AUTH: a candidate whose answer was lost on the way is not waited for as long as a peer that was up.
-const TRIES: u32 = 5;
+const TRIES: u32 = 4;
 
 /// IKE_AUTH is on its way.
 #[derive(Debug)]

@@ -213,10 +213,14 @@ impl Channel {
         }
     }
 
-    /// Lowers the number of transmissions still to come: something hints that the peer is gone.
-    pub fn doubt(&mut self, more: u32) {
-        if let Some(outstanding) = &mut self.outstanding {
-            outstanding.tries_max = outstanding.tries_max.min(outstanding.tries + more);
+    /// Only so many more transmissions, and soon: something hints that the peer is gone.
+    pub fn doubt(&mut self, more: u32, t: &Turn<'_>) {
+        if let Some(outstanding) = &mut self.outstanding
+            && outstanding.tries + more < outstanding.tries_max
+        {
+            outstanding.tries_max = outstanding.tries + more;
+            outstanding.interval = t.config.retransmit;
+            outstanding.due = outstanding.due.min(t.now + outstanding.interval);
         }
     }
 

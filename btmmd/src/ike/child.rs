@@ -60,6 +60,10 @@ impl Half {
         if (sa.local, sa.remote) == (ends.local, ends.remote) {
             return;
         }
+        // The kernel finds an inbound state by our address: it goes on understanding a peer that has moved.
+        if self.direction == Direction::In && sa.local == ends.local && sa.remote.ip() != ends.remote.ip() {
+            return;
+        }
         let before = *sa;
         (sa.local, sa.remote) = (ends.local, ends.remote);
         t.commands.push_back(Command::MoveSa { sa: before, local: ends.local, remote: ends.remote });

@@ -89,7 +89,7 @@ impl Closing {
             let delete = Payload::Delete(Delete { protocol: protocol::IKE, spis: Vec::new() });
             self.channel.request(Exchange::INFORMATIONAL, &[delete], tries, t);
         } else {
-            self.channel.doubt(tries);
+            self.channel.doubt(tries, t);
         }
     }
 }

@@ -175,10 +175,12 @@ impl Established {
         }
     }
 
-    /// Sends the next request if none is outstanding. Nothing new is begun on an SA that has a successor.
+    /// Sends the next request if none is outstanding. An SA whose successor the peer has made only asks
+    /// for signs of life: the peer may have died before it could delete this one.
     pub fn pump(&mut self, t: &mut Turn<'_>) {
-        while self.channel.idle() && self.replaced_by.is_none() && self.successor_of.is_none() {
-            let Some(intent) = self.queue.pop_front() else { return };
+        while self.channel.idle() && self.successor_of.is_none() {
+            let may_begin = |intent: &Intent| self.replaced_by.is_none() || matches!(intent, Intent::Probe { .. });
+            let Some(intent) = self.queue.iter().position(may_begin).and_then(|at| self.queue.remove(at)) else { return };
             match intent {
                 Intent::RekeyChild(spi) => self.begin_child_rekey(spi, t),
                 Intent::DeleteChild(spi) => self.begin_child_delete(spi, t),

@@ -102,6 +102,7 @@ pub enum Command {
     RemoveSa(SaRef),
     /// The path to the peer changed: move this state, keeping its counters. Never remove and re-add it with the same key, which would repeat
     /// nonces; a state that cannot be moved is to be removed. When an address changed (not only a port) the machine rekeys the child by itself.
+    /// Inbound states are only moved with our own address or the peer's port.
     MoveSa {
         /// The state as installed.
         sa: SaRef,

@@ -209,6 +209,10 @@ impl Ike {
     fn initiate(&mut self, peer: &str, inner: Ipv6Addr, candidates: Vec<SocketAddr>, now: Instant) {
         let peer = normal(peer);
         if self.links.contains_key(&peer) {
+            let mut t = Turn { core: &mut self.core, now };
+            if let Some(Sa::Established(current)) = self.links.get(&peer).and_then(|link| self.sas.get_mut(&link.current)) {
+                current.make_sure(&mut t);
+            }
             return self.tell_up(&peer);
         }
         let t = Turn { core: &mut self.core, now };
@@ -278,15 +282,20 @@ impl Ike {
     /// Stops raising a tunnel, and says so.
     pub(super) fn give_up_dial(&mut self, peer: &str, why: Cause) {
         if self.dials.remove(peer).is_some() {
-            self.stop_legs(peer, None);
-            for sa in self.sas.values_mut() {
-                if let Sa::Authenticating(authenticating) = sa
-                    && authenticating.wanted.peer == peer
-                {
-                    authenticating.abandoned = true;
-                }
-            }
+            self.abandon_legs(peer);
             self.core.commands.push_back(Command::Failed { peer: peer.to_owned(), why });
+        }
+    }
+
+    /// Whatever is still on its way to this peer is to come to nothing.
+    fn abandon_legs(&mut self, peer: &str) {
+        self.stop_legs(peer, None);
+        for sa in self.sas.values_mut() {
+            if let Sa::Authenticating(authenticating) = sa
+                && authenticating.wanted.peer == peer
+            {
+                authenticating.abandoned = true;
+            }
         }
     }
 
@@ -323,6 +332,7 @@ impl Ike {
 
     fn close(&mut self, peer: &str, now: Instant) {
         self.give_up_dial(peer, Cause::new(Reason::Closed, format!("the attempt to reach {peer} was stopped")));
+        self.abandon_legs(peer);
         self.close_links(peer, Cause::new(Reason::Closed, format!("the tunnel to {peer} was closed here")), now);
     }
 }

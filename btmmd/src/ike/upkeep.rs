@@ -1,6 +1,7 @@
 //! What an established IKE SA does of its own accord, and what its owner may ask of it: signs of life, new keys in time, doubts about the path.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::cause::{Cause, Reason};
 use super::channel::Retry;
@@ -10,19 +11,23 @@ use super::port::Command;
 use super::timer::{Earliest, Timer};
 use super::turn::Turn;
 
+/// A sign of life younger than this needs no confirmation.
+const FRESH: Duration = Duration::from_secs(5);
+
 impl Established {
     /// When something is due.
     pub fn earliest(&self, config: &IkeConfig) -> Earliest {
-        let live = self.replaced_by.is_none() && self.successor_of.is_none();
-        let quiet = live && self.channel.idle();
+        let serves = self.successor_of.is_none();
+        let idle = serves && self.channel.idle();
+        let free = idle && self.replaced_by.is_none();
         let child_rekey = self.active.and_then(|spi| child(&self.children, spi)).map(|child| child.rekey_at);
         self.channel
             .earliest()
             .maybe(self.close_at, Timer::Settle)
-            .maybe(quiet.then(|| self.heard + config.liveness), Timer::Liveness)
-            .maybe((live && self.channel.nat.local).then_some(self.keepalive_at), Timer::Keepalive)
-            .maybe(quiet.then_some(self.rekey_at), Timer::IkeRekey)
-            .maybe(child_rekey.filter(|_| quiet && self.carrier), Timer::ChildRekey)
+            .maybe(idle.then(|| self.heard + config.liveness), Timer::Liveness)
+            .maybe((serves && self.channel.nat.local).then_some(self.keepalive_at), Timer::Keepalive)
+            .maybe(free.then_some(self.rekey_at), Timer::IkeRekey)
+            .maybe(child_rekey.filter(|_| free && self.carrier), Timer::ChildRekey)
     }
 
     /// Does what is due.
@@ -31,21 +36,13 @@ impl Established {
             let why = Cause::new(Reason::PeerSilent, format!("{} at {} stopped answering", self.peer.name, self.channel.path.remote));
             return self.drop_quietly(why, t);
         }
-        if self.channel.idle() && self.replaced_by.is_none() && self.successor_of.is_none() {
+        if self.channel.idle() && self.successor_of.is_none() {
             if self.heard + t.config.liveness <= t.now {
                 self.heard = t.now;
                 self.intend(Intent::Probe { asked: false, also_to: None });
             }
-            if let Some(child) =
-                self.active.and_then(|spi| child_mut(&mut self.children, spi)).filter(|child| self.carrier && child.rekey_at <= t.now)
-            {
-                child.rekey_at = t.now + t.config.child_lifetime;
-                let spi = child.spi_in();
-                self.intend(Intent::RekeyChild(spi));
-            }
-            if self.rekey_at <= t.now {
-                self.rekey_at = t.now + t.config.ike_lifetime;
-                self.intend(Intent::RekeyIke);
+            if self.replaced_by.is_none() {
+                self.renew_in_time(t);
             }
         }
         if self.channel.nat.local && self.keepalive_at <= t.now {
@@ -54,6 +51,21 @@ impl Established {
             t.commands.push_back(Command::Keepalive { local: path.source(), remote: path.remote });
         }
         After::Stays(self)
+    }
+
+    fn renew_in_time(&mut self, t: &mut Turn<'_>) {
+        let carrier = self.carrier;
+        if let Some(child) =
+            self.active.and_then(|spi| child_mut(&mut self.children, spi)).filter(|child| carrier && child.rekey_at <= t.now)
+        {
+            child.rekey_at = t.now + t.config.child_lifetime;
+            let spi = child.spi_in();
+            self.intend(Intent::RekeyChild(spi));
+        }
+        if self.rekey_at <= t.now {
+            self.rekey_at = t.now + t.config.ike_lifetime;
+            self.intend(Intent::RekeyIke);
+        }
     }
 
     /// Tries the renewal of the IKE SA again after a while.
@@ -75,6 +87,18 @@ impl Established {
         }
     }
 
+    /// Somebody is about to use the tunnel: if nothing was heard for a while, ask.
+    pub fn make_sure(&mut self, t: &mut Turn<'_>) {
+        if t.now.saturating_duration_since(self.heard) <= FRESH {
+            return;
+        }
+        if self.channel.idle() {
+            self.intend(Intent::Probe { asked: false, also_to: None });
+        } else {
+            self.channel.hasten(None, t);
+        }
+    }
+
     /// The path may be another than the one known: `remote` is a new place of the peer, else our own addresses changed.
     pub fn path_in_doubt(&mut self, remote: Option<SocketAddr>, t: &mut Turn<'_>) {
         self.channel.path.pinned &= remote.is_some();
@@ -91,7 +115,7 @@ impl Established {
             self.intend(Intent::Probe { asked: false, also_to: None });
             self.pump(t);
         }
-        self.channel.doubt(2);
+        self.channel.doubt(2, t);
     }
 
     /// The kernel lost this child's inbound state.
