@@ -260,3 +260,41 @@ fn strangers_cannot_fill_the_table_of_half_open_sas() {
     sim.run_for(60 * SECOND);
     sim.empty().unwrap();
 }
+
+/// Who sees a NAT, as (in front of oneself, in front of the other), and the keepalives of two minutes.
+fn nats_seen(inside: &str) -> [((bool, bool), u64); 2] {
+    let mut sim = Sim::new(19, &IkeConfig::default());
+    sim.nodes[0].local = inside.parse().unwrap();
+    for node in 0..2 {
+        let own = sim.nodes[node].local;
+        sim.input(node, Input::Addresses(vec![own]));
+    }
+    sim.want(0);
+    sim.run_for(121 * SECOND);
+    sim.nodes.each_ref().map(|node| {
+        let status = &node.ike.status()[0];
+        ((status.nat_local, status.nat_remote), node.keepalives)
+    })
+}
+
+#[test]
+fn a_nat_is_seen_from_both_sides_and_kept_open_from_within() {
+    assert_eq!(nats_seen("192.0.2.1:4500"), [((false, false), 0), ((false, false), 0)]);
+    assert_eq!(nats_seen("10.0.0.2:4500"), [((true, false), 6), ((false, true), 0)]);
+}
+
+#[test]
+fn closing_while_authenticating_leaves_nothing_at_either_end() {
+    let mut sim = Sim::new(20, &IkeConfig::default());
+    sim.want(0);
+    sim.run_for(Duration::from_millis(45));
+    assert_eq!(sim.nodes[0].ike.counts().dialling, 1);
+    let peer = sim.nodes[0].peer();
+    sim.nodes[0].wanted = false;
+    sim.input(0, Input::Close { peer });
+    sim.run_for(SECOND);
+    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::Closed));
+    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Up, Told::Down(_)]));
+    sim.run_for(60 * SECOND);
+    sim.empty().unwrap();
+}

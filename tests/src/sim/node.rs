@@ -47,6 +47,8 @@ pub struct Node {
     pub local: SocketAddr,
     /// Its address as others see it; another than `local` behind a NAT.
     pub public: SocketAddr,
+    /// Keepalives sent to the NAT in front of us.
+    pub keepalives: u64,
     /// All that IKE told, in order.
     pub told: Vec<Told>,
     /// Whether the engine wants the other machine.
@@ -76,6 +78,7 @@ impl Node {
             kernel: Kernel::default(),
             local,
             public: local,
+            keepalives: 0,
             told: Vec::new(),
             wanted: false,
             identity,
@@ -158,7 +161,7 @@ impl Node {
         }
         match command {
             Command::Send { remote, bytes, .. } => network.send(now, self.public, remote, &bytes),
-            Command::Keepalive { .. } => {}
+            Command::Keepalive { .. } => self.keepalives += 1,
             Command::InstallSa(sa) => self.kernel.install(sa),
             Command::RemoveSa(sa) => self.kernel.remove(sa),
             Command::MoveSa { sa, local, remote } => self.kernel.relocate(sa, local, remote),
