@@ -26,9 +26,12 @@ pub fn kernel_has_ipsec() -> bool {
 /// Runs the command in namespaces of its own, with the lab root (under a cover that takes the writes) as its root.
 pub fn run(workspace: &Workspace, request: &Request) -> Result<i32> {
     let lab = workspace.lab_root().canonicalize()?;
+    let cover = workspace.target.join("vm").join(std::process::id().to_string());
+    std::fs::create_dir_all(&cover).with_context(|| format!("creating {}", cover.display()))?;
     let script = format!(
-        "{script}\nenter {lab} {repo} {target} {words}\n",
+        "{script}\nenter {cover} {lab} {repo} {target} {words}\n",
         script = include_str!("direct.sh"),
+        cover = quote(&cover.to_string_lossy()),
         lab = quote(&lab.to_string_lossy()),
         repo = quote(&workspace.root.to_string_lossy()),
         target = quote(&workspace.target.to_string_lossy()),
@@ -40,6 +43,9 @@ pub fn run(workspace: &Workspace, request: &Request) -> Result<i32> {
         .arg(format!("{}{script}", environment()))
         .stdin(Stdio::null())
         .status()
-        .context("starting unshare")?;
+        .context("starting unshare");
+    // Mounted upon in a namespace that is gone: here it is empty.
+    let _ = std::fs::remove_dir(&cover);
+    let status = status?;
     Ok(status.code().unwrap_or(CODE_OF_TIMEOUT))
 }

@@ -1,10 +1,9 @@
-# enter LAB REPO TARGET COMMAND…: in fresh namespaces, makes the lab root the root, and runs the command.
+# enter COVER LAB REPO TARGET COMMAND…: in fresh namespaces, makes the lab root the root, and runs the command.
 set -e
 enter() {
-    lab=$1 repo=$2 target=$3
-    shift 3
+    new=$1 lab=$2 repo=$3 target=$4
+    shift 4
     mount --make-rprivate /
-    new=$(mktemp -d)
     mount -t tmpfs -o size=50% cover "$new"
     mkdir "$new/upper" "$new/work" "$new/root"
     mount -t overlay -o "lowerdir=$lab,upperdir=$new/upper,workdir=$new/work" overlay "$new/root"
