@@ -34,6 +34,9 @@ pub struct Request {
     /// Use KVM (some machines hang in it, hence not by itself)
     #[arg(long)]
     pub kvm: bool,
+    /// One processor whose clock is the number of instructions it executed: what is measured inside depends no more on the host's load
+    #[arg(long, conflicts_with = "kvm")]
+    pub counted: bool,
     /// Use QEMU even where this kernel has all the lab needs
     #[arg(long, conflicts_with = "direct")]
     pub qemu: bool,
@@ -58,6 +61,7 @@ impl Request {
             disk: None,
             memory: 3072,
             kvm: false,
+            counted: false,
             qemu: false,
             direct: false,
             verbose: false,
@@ -70,7 +74,7 @@ impl Request {
 pub fn run(workspace: &Workspace, request: &Request) -> Result<i32> {
     let root = workspace.lab_root();
     ensure!(root.join("usr").is_dir(), "there is no lab root at {}: run `cargo xtask setup`", root.display());
-    let namespaces = request.direct || (!request.qemu && !request.systemd && !request.kvm && kernel_has_ipsec());
+    let namespaces = request.direct || (!request.qemu && !request.systemd && !request.kvm && !request.counted && kernel_has_ipsec());
     if namespaces { direct::run(workspace, request) } else { qemu::run(workspace, request) }
 }
 
