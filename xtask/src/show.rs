@@ -12,6 +12,9 @@ use crate::{build_ebpf, setup};
 /// Measurements that need nothing but this kernel.
 const NATIVE: &[&str] = &["gate"];
 
+/// Measurements of throughput: by a clock that counts instructions.
+const COUNTED: &[&str] = &["tunnel"];
+
 /// `cargo xtask bench`
 #[derive(clap::Args)]
 pub struct Bench {
@@ -45,7 +48,8 @@ pub fn bench(workspace: &Workspace, bench: &Bench) -> Result<i32> {
         let status = Command::new(&lab).args(&command[1..]).current_dir(&workspace.root).status()?;
         return Ok(status.code().unwrap_or(1));
     }
-    vm::run(workspace, &Request::new(&command, Duration::from_secs(1200)))
+    let counted = COUNTED.contains(&bench.name.as_str());
+    vm::run(workspace, &Request { counted, ..Request::new(&command, Duration::from_secs(1200)) })
 }
 
 /// Builds our programs; answers the path of `lab`.
