@@ -3,7 +3,7 @@
 //! Two ends that dial each other at the same time end up with two IKE SAs. As with simultaneous rekeying (RFC 7296 §2.8), the one made with the lowest
 //! of the four nonces goes, closed by the end that began it. What a peer had before it restarted goes without a word when it says INITIAL_CONTACT.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cause::Cause;
 use super::closing::Closing;
@@ -13,6 +13,9 @@ use super::half_open::Admission;
 use super::port::Command;
 use super::table::{Ike, Sa};
 use super::turn::Turn;
+
+/// A successor whose rival took over is forgotten after this, unless it is deleted before.
+const ORPHAN_FOR: Duration = Duration::from_secs(20);
 
 /// The tunnel to one peer.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +167,14 @@ impl Ike {
         new.adopt(&mut old, &mut t);
         if let Some(link) = self.links.get_mut(&old.peer.name).filter(|link| link.current == from) {
             link.current = to;
+        }
+        for sa in self.sas.values_mut() {
+            // The other successor of a simultaneous renewal: its initiator deletes it, if it ever hears of it.
+            if let Sa::Established(sa) = sa
+                && sa.successor_of == Some(from)
+            {
+                sa.close_at = Some(now + ORPHAN_FOR);
+            }
         }
         let closing = if say_delete { Closing::start(old.channel, &mut t) } else { Closing::quietly(old.channel, &mut t) };
         self.put(Sa::Closing(Box::new(closing)));
