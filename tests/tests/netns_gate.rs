@@ -208,7 +208,7 @@ fn removed_spis_are_unknown_at_the_next_packet() {
 }
 
 #[test]
-fn the_programs_load_with_their_log_on_and_say_what_they_drop() {
+fn every_verdict_is_the_same_with_the_programs_log_on() {
     let settings = Settings { program_log: true, ..settings() };
     with_gate(settings, |datapath| {
         let tables = tables();

@@ -92,7 +92,7 @@ fn acts_with_the_daemon_killed(arguments: &[&str], hook: &str) {
     let mut daemon = machine.command(env!("CARGO_BIN_EXE_btmm-hold-gate"));
     daemon.args(arguments);
     let mut daemon = machine.spawn(daemon).expect("started");
-    daemon.wait_for("ready", Duration::from_secs(60)).expect("attached");
+    daemon.wait_for("holding the gate", Duration::from_secs(60)).expect("attached");
     assert!(daemon.log().contains(hook), "{}", daemon.log());
     daemon.signal(Signal::SIGKILL).expect("killed");
     daemon.wait(Duration::from_secs(5)).expect("dead");
@@ -112,6 +112,25 @@ fn acts_with_the_daemon_killed(arguments: &[&str], hook: &str) {
         assert!(!turn(&machine, false).blocked);
         assert_eq!(both_ways(&ike()), (true, true), "and back");
     }
+}
+
+#[test]
+fn the_programs_log_reaches_the_daemons_only_when_it_is_on() {
+    let (machine, other) = pair();
+    let (inside, outside) = (socket(&machine, "192.0.2.1:4500"), socket(&other, "192.0.2.2:4500"));
+    let mut quiet = machine.command(env!("CARGO_BIN_EXE_btmm-hold-gate"));
+    quiet.arg("up0");
+    let mut quiet = machine.spawn(quiet).expect("started");
+    quiet.wait_for("holding the gate", Duration::from_secs(60)).expect("attached");
+    assert!(!arrives((&other, &outside), (&machine, &inside), &esp(0x1234_abcd)));
+    assert!(!quiet.log().contains("btmmd::gate"), "{}", quiet.log());
+    quiet.signal(Signal::SIGKILL).expect("killed");
+    let mut telling = machine.command(env!("CARGO_BIN_EXE_btmm-hold-gate"));
+    telling.args(["--log", "up0"]);
+    let mut telling = machine.spawn(telling).expect("started");
+    telling.wait_for("holding the gate", Duration::from_secs(60)).expect("attached");
+    assert!(!arrives((&other, &outside), (&machine, &inside), &esp(0x1234_abcd)));
+    telling.wait_for("btmmd::gate: dropped, verdict 2, from 192.0.2.2, SPI 1234abcd", Duration::from_secs(20)).expect("it says so");
 }
 
 #[test]

@@ -3,16 +3,19 @@
 //! dead code and removed.
 
 use aya_ebpf::EbpfContext;
-use aya_log_ebpf::{debug, macro_support::Level, macro_support::level_enabled};
+use aya_log_ebpf::{macro_support::Level, macro_support::level_enabled, trace};
 use btmm_ebpf::bytes::Bytes;
 use btmm_ebpf::layout::Source;
 use btmm_ebpf::packet::{self, Network, Packet};
 use btmm_ebpf::verdict::Verdict;
 
+/// Below btmmd's own name, so that its log level covers it.
+const TARGET: &str = "btmmd::gate";
+
 /// Logs a drop.
 #[inline(always)]
 pub fn dropped<C: EbpfContext, B: Bytes>(context: &C, bytes: &B, network: Network, verdict: Verdict) {
-    if verdict.passes() || !level_enabled(Level::Debug) {
+    if verdict.passes() || !level_enabled(Level::Trace) {
         return;
     }
     say(context, bytes, network, verdict);
@@ -28,12 +31,12 @@ fn say<C: EbpfContext, B: Bytes>(context: &C, bytes: &B, network: Network, verdi
     match packet::source(bytes, network) {
         Some(Source { network: [a, b, c, d, ..], family: 4 }) => {
             let from = u32::from_be_bytes([a, b, c, d]);
-            debug!(context, "dropped, verdict {}, from {:i}, SPI {:x}", verdict as u32, from, spi);
+            trace!(context, target: TARGET, "dropped, verdict {}, from {:i}, SPI {:x}", verdict as u32, from, spi);
         }
         Some(Source { network, .. }) => {
             let from = u64::from_be_bytes(network);
-            debug!(context, "dropped, verdict {}, from IPv6 network {:x}, SPI {:x}", verdict as u32, from, spi);
+            trace!(context, target: TARGET, "dropped, verdict {}, from IPv6 network {:x}, SPI {:x}", verdict as u32, from, spi);
         }
-        None => debug!(context, "dropped, verdict {}", verdict as u32),
+        None => trace!(context, target: TARGET, "dropped, verdict {}", verdict as u32),
     }
 }

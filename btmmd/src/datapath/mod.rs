@@ -39,7 +39,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where `gate` is to be XDP.
     pub xdp: XdpUse,
-    /// Let the programs log the first drops of each kind (aya-log). Off by default: it costs a ring buffer and a cold branch.
+    /// Let the programs log what they drop, with source and SPI (aya-log), at level trace. Off by default, and then not in the loaded
+    /// programs at all.
     pub program_log: bool,
 }
 

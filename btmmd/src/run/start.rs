@@ -21,7 +21,7 @@ use crate::account::roster::Roster;
 use crate::account::tls::OwnCertificate;
 use crate::clock;
 use crate::config::Config;
-use crate::config::value::Resolved;
+use crate::config::value::{LogLevel, Resolved};
 use crate::datapath::holding::{Holding, Limits};
 use crate::datapath::waiting_room::WaitingRoom;
 use crate::datapath::{self, Datapath};
@@ -55,6 +55,9 @@ impl Session {
         let mut datapath = Datapath::open(&paths.pins, &gate_settings(&config, &identity, paths))?;
         if let Some(warning) = datapath.warning() {
             warn!("{warning}");
+        }
+        if let Some(log) = datapath.take_log() {
+            tokio::spawn(log.run());
         }
         datapath.clear_inbound_sas()?;
         datapath.clear_ready_peers()?;
@@ -167,6 +170,7 @@ fn gate_settings(config: &Config, identity: &Identity, paths: &Paths) -> datapat
         prefix: Some(identity.prefix().network()),
         ike_per_second: config.ike.rate.get(),
         ike_burst: config.ike.burst.get(),
+        program_log: config.log_level == LogLevel::Trace,
         ..datapath::Settings::new(&paths.state)
     }
 }

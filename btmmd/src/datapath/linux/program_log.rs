@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
+use tracing::warn;
 
 use crate::datapath::DatapathError;
 
-/// Reads what the programs log and passes it to the `log` crate (and with it to `tracing`), at level debug.
+/// Reads what the programs log and passes it to the `log` crate (and with it to `tracing`), at level trace.
 pub struct ProgramLog {
     ready: OwnedFd,
     flush: Box<dyn FnMut() + Send>,
@@ -22,11 +23,14 @@ impl ProgramLog {
         Ok(Self { ready, flush: Box::new(move || logger.flush()) })
     }
 
-    /// Passes messages on as they come, until an error. Cancel safe.
-    ///
-    /// # Errors
-    /// When the ring buffer cannot be polled.
-    pub async fn run(mut self) -> io::Result<()> {
+    /// Passes messages on as they come. Ends only when the ring buffer cannot be polled, and says so. Cancel safe.
+    pub async fn run(self) {
+        if let Err(error) = self.pass_on().await {
+            warn!(%error, "no more of the eBPF programs' log");
+        }
+    }
+
+    async fn pass_on(mut self) -> io::Result<()> {
         // SAFETY: an OwnedFd is one open descriptor, which nothing else closes or replaces before the AsyncFd drops it.
         let ready = unsafe { AsyncFd::register(self.ready) }?;
         loop {
