@@ -87,6 +87,11 @@ impl Home {
         self.base.lock().roster()
     }
 
+    /// Renews the certificate of the base's own machine, on disk.
+    pub fn renew_own(&self, identity: &Identity) -> Result<(), RunError> {
+        self.base.lock().renew_own(identity, clock::wall()).map(drop).map_err(|error| RunError::of("home base", error))
+    }
+
     /// Admits one machine for an hour. `addresses` are where this base can be reached, best first.
     pub fn invite(&self, addresses: Vec<SocketAddr>) -> Result<Invitation, RunError> {
         let addresses: Vec<SocketAddr> = addresses.into_iter().take(MAX_ADDRESSES).collect();

@@ -11,6 +11,7 @@ use super::base::Home;
 use super::error::RunError;
 use super::event::Event;
 use super::paths::Paths;
+use super::renew::{Renewal, Renewals};
 use super::session::Session;
 use super::switch;
 use crate::account::identity::Identity;
@@ -50,6 +51,7 @@ pub(super) struct Daemon {
     pub on: bool,
     pub stage: Stage,
     pub home: Option<Home>,
+    pub renewals: Renewals,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -62,7 +64,7 @@ pub async fn daemon(paths: Paths, config: Config) -> Result<(), RunError> {
     let server = Server::bind(&paths.socket(), group()).map_err(|error| RunError::of("control socket", error))?;
     let (requests_in, requests) = mpsc::channel(32);
     let control = tokio::spawn(server.run(requests_in));
-    let mut daemon = Daemon { paths, config: Arc::new(config), on, stage: Stage::Alone, home: None };
+    let mut daemon = Daemon { paths, config: Arc::new(config), on, stage: Stage::Alone, home: None, renewals: Renewals::new() };
     daemon.begin().await?;
     notify(&[sd_notify::NotifyState::Ready]);
     info!("ready");
@@ -79,6 +81,7 @@ enum Woken {
     Session(Event),
     Enrolled,
     Retry,
+    Renewal(Renewal),
     Watchdog,
     Reload,
     Stop,
@@ -137,6 +140,7 @@ impl Daemon {
                 Woken::Session(event) => self.feed(event).await,
                 Woken::Enrolled => self.enrolled().await,
                 Woken::Retry => self.retry().await,
+                Woken::Renewal(renewal) => self.renew(renewal).await,
                 Woken::Watchdog => notify(&[sd_notify::NotifyState::Watchdog]),
                 Woken::Reload => info!(changed = ?self.reload(), "configuration read again"),
                 Woken::Stop => return Ok(()),
@@ -145,7 +149,7 @@ impl Daemon {
     }
 
     async fn wait(&mut self, requests: &mut mpsc::Receiver<ControlRequest>, signals: &mut Signals) -> Woken {
-        let Self { stage, home, .. } = self;
+        let Self { stage, home, renewals, .. } = self;
         let retry = match stage {
             Stage::Broken { retry, .. } => Some(*retry),
             _ => None,
@@ -173,6 +177,7 @@ impl Daemon {
             event = session => Woken::Session(event),
             () = enrolled => Woken::Enrolled,
             () = retry => Woken::Retry,
+            renewal = renewals.next() => Woken::Renewal(renewal),
             woken = signals.next() => woken,
         }
     }
@@ -201,11 +206,17 @@ impl Daemon {
         }
     }
 
-    async fn stop(&mut self) {
+    /// Ends the session with goodbyes.
+    pub(super) async fn leave(&mut self) {
         if let Stage::Member(session) = &mut self.stage {
             let end = clock::monotonic() + GOODBYE;
             session.say_goodbye(end).await;
         }
+        self.stage = Stage::Alone;
+    }
+
+    async fn stop(&mut self) {
+        self.leave().await;
         if let Some(home) = &self.home
             && let Err(error) = home.server().save().await
         {

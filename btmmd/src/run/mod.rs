@@ -16,6 +16,7 @@ mod event;
 mod metrics;
 mod perform;
 mod ping;
+mod renew;
 mod report;
 mod roster;
 mod session;

@@ -160,7 +160,7 @@ impl Session {
             self.ike.handle(ike::Input::Close { peer: child.peer }, now);
             self.engine.handle(engine::Input::TunnelFailed { peer: name, cause: Cause::Ike(error) }, now);
         } else {
-            self.states.insert(spec.spi, spec);
+            self.states.insert(spec.id(), spec);
         }
     }
 
@@ -181,31 +181,29 @@ impl Session {
     }
 
     async fn remove(&mut self, sa: ike::SaRef) {
-        let destination = match sa.direction {
-            ike::Direction::In => sa.local.ip(),
-            ike::Direction::Out => sa.remote.ip(),
-        };
-        self.states.remove(&sa.spi);
-        self.usage.forget(sa.spi);
+        let id = sa_id(sa);
+        self.states.remove(&id);
+        self.usage.forget(id);
         if sa.direction == ike::Direction::In
             && let Err(error) = self.datapath.set_inbound_sa(sa.spi, false)
         {
             warn!(spi = format_args!("{:08x}", sa.spi), %error, "the gate was not told");
         }
-        if let Err(error) = self.xfrm.remove_sa(SaId { destination, spi: sa.spi }).await {
+        if let Err(error) = self.xfrm.remove_sa(id).await {
             warn!(spi = format_args!("{:08x}", sa.spi), %error, "state not removed");
         }
     }
 
     /// A port that changed is an update in place; an address that changed costs the state, and IKE rekeys by itself.
     async fn move_sa(&mut self, sa: ike::SaRef, local: std::net::SocketAddr, remote: std::net::SocketAddr) {
-        let Some(spec) = self.states.get(&sa.spi).cloned() else { return };
+        let id = sa_id(sa);
+        let Some(spec) = self.states.get(&id).cloned() else { return };
         if spec.local.ip() != local.ip() || spec.remote.ip() != remote.ip() {
             return self.remove(sa).await;
         }
         let moved = SaSpec { local, remote, ..spec };
         match self.xfrm.update_sa(&moved).await {
-            Ok(()) => drop(self.states.insert(sa.spi, moved)),
+            Ok(()) => drop(self.states.insert(id, moved)),
             Err(error) => warn!(spi = format_args!("{:08x}", sa.spi), %error, "state not moved"),
         }
     }
@@ -252,7 +250,7 @@ impl Session {
         let now = clock::monotonic();
         match self.xfrm.states().await {
             Ok(states) => {
-                let inbound = |spi| self.states.get(&spi).is_some_and(|spec| spec.direction == Direction::In);
+                let inbound = |id| self.states.get(&id).is_some_and(|spec| spec.direction == Direction::In);
                 let measured = self.usage.look(&states, number, inbound);
                 for spi_in in measured.heard {
                     self.ike.handle(ike::Input::Traffic { spi_in }, now);
@@ -262,6 +260,14 @@ impl Session {
             Err(error) => warn!(%peer, %error, "usage of the tunnel is not known"),
         }
     }
+}
+
+fn sa_id(sa: ike::SaRef) -> SaId {
+    let destination = match sa.direction {
+        ike::Direction::In => sa.local.ip(),
+        ike::Direction::Out => sa.remote.ip(),
+    };
+    SaId { destination, spi: sa.spi }
 }
 
 fn direction(direction: ike::Direction) -> Direction {

@@ -89,7 +89,7 @@ impl Session {
 
     fn carried(&self, peer: &Peer, states: &[SaEntry], wanted: Direction) -> u64 {
         let ours =
-            |state: &&SaEntry| state.reqid == peer.number() && self.states.get(&state.id.spi).is_some_and(|spec| spec.direction == wanted);
+            |state: &&SaEntry| state.reqid == peer.number() && self.states.get(&state.id).is_some_and(|spec| spec.direction == wanted);
         states.iter().filter(ours).map(|state| state.carried.0).sum()
     }
 

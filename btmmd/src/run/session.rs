@@ -28,7 +28,7 @@ use crate::rendezvous::driver::{self as zone, Rendezvous};
 use crate::rendezvous::records::Advertisement;
 use crate::resolver::{self, Stub};
 use crate::xfrm::Xfrm;
-use crate::xfrm::port::{Direction, KernelEvent, SaSpec};
+use crate::xfrm::port::{Direction, KernelEvent, SaId, SaSpec};
 
 /// What is told of the session and kept by no part of it.
 #[derive(Default)]
@@ -57,8 +57,8 @@ pub(super) struct Session {
     pub doors: Doors,
     pub inner_index: u32,
     pub network: Arc<Snapshot>,
-    /// Installed states by SPI.
-    pub states: BTreeMap<u32, SaSpec>,
+    /// Installed states. An SPI alone does not name one: each end chooses its own.
+    pub states: BTreeMap<SaId, SaSpec>,
     pub usage: Usage,
     pub pings: Pings,
     pub told: Told,
@@ -124,12 +124,12 @@ impl Session {
         match event {
             KernelEvent::Acquire { inner_remote, .. } => self.engine.handle(engine::Input::Packet { destination: inner_remote }, now),
             KernelEvent::SoftExpired { id, .. } => {
-                if let Some(spi_in) = self.inbound_of(id.spi) {
+                if let Some(spi_in) = self.inbound_of(id) {
                     self.ike.handle(ike::Input::RekeyChild { spi_in }, now);
                 }
             }
             KernelEvent::HardExpired { id, .. } => {
-                if let Some(spi_in) = self.inbound_of(id.spi) {
+                if let Some(spi_in) = self.inbound_of(id) {
                     self.ike.handle(ike::Input::ChildExpired { spi_in }, now);
                 }
             }
@@ -138,11 +138,11 @@ impl Session {
         }
     }
 
-    /// The inbound state of the pair that `spi` belongs to.
-    fn inbound_of(&self, spi: u32) -> Option<u32> {
-        let spec = self.states.get(&spi)?;
+    /// SPI of the inbound state of the pair that a state belongs to.
+    fn inbound_of(&self, id: SaId) -> Option<u32> {
+        let spec = self.states.get(&id)?;
         if spec.direction == Direction::In {
-            return Some(spi);
+            return Some(spec.spi);
         }
         self.states
             .values()
@@ -155,9 +155,9 @@ impl Session {
     async fn resync(&mut self, now: Instant) {
         match self.xfrm.states().await {
             Ok(states) => {
-                let gone: Vec<u32> = self.states.keys().copied().filter(|spi| !states.iter().any(|state| state.id.spi == *spi)).collect();
-                for spi in gone {
-                    if let Some(spi_in) = self.inbound_of(spi) {
+                let gone: Vec<SaId> = self.states.keys().copied().filter(|id| !states.iter().any(|state| state.id == *id)).collect();
+                for id in gone {
+                    if let Some(spi_in) = self.inbound_of(id) {
                         self.ike.handle(ike::Input::ChildExpired { spi_in }, now);
                     }
                 }
@@ -215,6 +215,8 @@ impl Session {
             self.mapper.handle(portmap::Input::Gateway(gateway), now);
         }
         self.advertise();
+        let ours = self.network.candidates().into_iter().map(|address| SocketAddr::new(address, self.config.port.get())).collect();
+        self.ike.handle(ike::Input::Addresses(ours), now);
         if before.interfaces.is_empty() || changes.is_empty() {
             return;
         }

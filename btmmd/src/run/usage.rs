@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::xfrm::port::SaEntry;
+use crate::xfrm::port::{SaEntry, SaId};
 
 /// Packets carried by each inbound state when last looked at.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    inbound: BTreeMap<u32, u64>,
+    inbound: BTreeMap<SaId, u64>,
 }
 
 /// What changed since the last look.
@@ -20,12 +20,12 @@ pub(super) struct Measured {
 }
 
 impl Usage {
-    /// Looks at the states of peer `number`, of which `inbound` says by SPI whether they carry towards us.
-    pub fn look(&mut self, states: &[SaEntry], number: u32, inbound: impl Fn(u32) -> bool) -> Measured {
+    /// Looks at the states of peer `number`, of which `inbound` says whether they carry towards us.
+    pub fn look(&mut self, states: &[SaEntry], number: u32, inbound: impl Fn(SaId) -> bool) -> Measured {
         let mut measured = Measured { packets: 0, heard: Vec::new() };
         for state in states.iter().filter(|state| state.reqid == number) {
             measured.packets += state.carried.1;
-            if inbound(state.id.spi) && self.inbound.insert(state.id.spi, state.carried.1).unwrap_or(0) < state.carried.1 {
+            if inbound(state.id) && self.inbound.insert(state.id, state.carried.1).unwrap_or(0) < state.carried.1 {
                 measured.heard.push(state.id.spi);
             }
         }
@@ -33,8 +33,8 @@ impl Usage {
     }
 
     /// Forgets a state.
-    pub fn forget(&mut self, spi: u32) {
-        self.inbound.remove(&spi);
+    pub fn forget(&mut self, id: SaId) {
+        self.inbound.remove(&id);
     }
 }
 
@@ -43,7 +43,6 @@ mod tests {
     use std::net::{IpAddr, Ipv6Addr};
 
     use super::*;
-    use crate::xfrm::port::SaId;
 
     fn state(spi: u32, reqid: u32, packets: u64) -> SaEntry {
         let outer = IpAddr::from([203, 0, 113, 1]);
@@ -55,11 +54,11 @@ mod tests {
     #[test]
     fn only_what_arrived_since_the_last_look_is_a_sign_of_life() {
         let mut usage = Usage::default();
-        let look = |usage: &mut Usage, states: &[SaEntry]| usage.look(states, 1, |spi| spi == 0x10);
+        let look = |usage: &mut Usage, states: &[SaEntry]| usage.look(states, 1, |id| id.spi == 0x10);
         assert_eq!(look(&mut usage, &[state(0x10, 1, 5), state(0x20, 1, 7)]), Measured { packets: 12, heard: vec![0x10] });
         assert_eq!(look(&mut usage, &[state(0x10, 1, 5), state(0x20, 1, 9)]), Measured { packets: 14, heard: vec![] });
         assert_eq!(look(&mut usage, &[state(0x10, 1, 6), state(0x30, 2, 9)]), Measured { packets: 6, heard: vec![0x10] });
-        usage.forget(0x10);
+        usage.forget(state(0x10, 1, 0).id);
         assert_eq!(look(&mut usage, &[state(0x10, 1, 6)]).heard, [0x10]);
     }
 }
