@@ -95,7 +95,7 @@ fn unit(workspace: &Workspace) -> Result<()> {
     let nextest = cargo(workspace).args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     if nextest {
         let filter = "not binary(/^(netns|vm|interop)_/)";
-        succeed(cargo(workspace).args(["nextest", "run", "--workspace", "--exclude", "btmm-ebpf", "-E", filter]))?;
+        succeed(cargo(workspace).args(["nextest", "run", "--workspace", "--exclude", "btmm-ebpf", "--no-fail-fast", "-E", filter]))?;
         succeed(cargo(workspace).args(["nextest", "run", "--package", "btmm-ebpf", "--lib", "--no-tests", "pass"]))?;
     } else {
         succeed(cargo(workspace).args(["test", "--workspace", "--lib", "--bins"]))?;

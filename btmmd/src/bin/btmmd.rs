@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use btmmd::account::Identity;
 use btmmd::config::{Config, ConfigError};
+use btmmd::datapath::firewall;
 use btmmd::run::{self, Paths};
 use btmmd::xfrm::Xfrm;
+use btmmd::xfrm::port::{DEFAULT_MTU, InnerNetwork};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -34,6 +37,9 @@ struct Arguments {
     /// Take states, policies and btmm0 out of the kernel, and exit. The port-4500 switch and the never-in-clear guard stay
     #[arg(long, conflicts_with = "purge")]
     cleanup: bool,
+    /// Put the never-in-clear guard and the kept port-4500 switch in force, and exit: for early boot, before there is a network
+    #[arg(long, conflicts_with_all = ["cleanup", "purge", "print_config"])]
+    guard: bool,
     /// As --cleanup, and take the switch, the guard and everything pinned out too
     #[arg(long)]
     purge: bool,
@@ -60,6 +66,9 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.cleanup || arguments.purge {
         return runtime.block_on(clean(arguments));
     }
+    if arguments.guard {
+        return runtime.block_on(guard(arguments));
+    }
     let config = Config::load(&arguments.config)?;
     log_to(&config)?;
     // Keys must not reach the disk by a core dump.
@@ -71,6 +80,19 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
         pins: arguments.bpffs.clone(),
     };
     runtime.block_on(run::daemon(paths, config))?;
+    Ok(())
+}
+
+/// Without an account there is nothing to guard; a switch that nobody ever turned is not restored.
+async fn guard(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.state_dir.join("firewall").exists() {
+        let status = firewall::restore(&arguments.bpffs, &arguments.state_dir)?;
+        status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
+    }
+    if let Some(identity) = Identity::load_if_joined(&arguments.state_dir)? {
+        let network = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
+        Xfrm::open()?.raise_guard(&network).await?;
+    }
     Ok(())
 }
 

@@ -217,11 +217,15 @@ fn ping_class(tally: &Tally) -> ExitClass {
 
 /// Ctrl-C ends a ping with its summary, as people expect of ping(8).
 fn sum_up_when_interrupted(machine: String, tally: Arc<Mutex<Tally>>) {
+    // Without these Ctrl-C just ends the process, as by default. In force before the first probe, not when the thread gets its turn.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let listening = {
+        let _inside = runtime.enter();
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+    };
+    let Ok(mut interrupts) = listening else { return };
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        // Without a runtime Ctrl-C just ends the process, as by default.
-        let interrupted = runtime.is_ok_and(|runtime| runtime.block_on(tokio::signal::ctrl_c()).is_ok());
-        if interrupted {
+        if runtime.block_on(interrupts.recv()).is_some() {
             let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = write_out(format!("\n{}", tally.summary(&machine)).as_bytes());
             std::process::exit(ping_class(&tally) as i32);

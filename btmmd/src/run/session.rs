@@ -1,7 +1,7 @@
 //! A machine in its account: owns every part of it and lets them talk.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,7 +28,7 @@ use crate::rendezvous::driver::{self as zone, Rendezvous};
 use crate::rendezvous::records::Advertisement;
 use crate::resolver::{self, Stub};
 use crate::xfrm::Xfrm;
-use crate::xfrm::port::{Direction, KernelEvent, SaId, SaSpec};
+use crate::xfrm::port::{Direction, KernelEvent, SaId, SaSpec, inner_mtu};
 
 /// What is told of the session and kept by no part of it.
 #[derive(Default)]
@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub rendezvous: Rendezvous,
     pub doors: Doors,
     pub inner_index: u32,
+    /// Of `btmm0`.
+    pub mtu: u32,
     pub network: Arc<Snapshot>,
     /// Installed states. An SPI alone does not name one: each end chooses its own.
     pub states: BTreeMap<SaId, SaSpec>,
@@ -98,7 +100,10 @@ impl Session {
             Event::WaitingRoomFailed(error) => return Err(error.into()),
             Event::Kernel(Some(event)) => self.kernel_says(event, now).await,
             Event::Kernel(None) => return Err(RunError::of("the kernel's IPsec monitor", "it has ended")),
-            Event::Network(snapshot) => self.network_changed(snapshot),
+            Event::Network(snapshot) => {
+                self.network_changed(snapshot);
+                self.fit_mtu().await;
+            }
             Event::Held(packet, at) => self.hold(packet, at),
             Event::Rendezvous(event) => self.zone_says(event, now),
             Event::Query(input) => self.stub.handle(input, now),
@@ -207,7 +212,7 @@ impl Session {
         let gateway = self.network.gateway_v4().and_then(|(address, _)| {
             let local = ike::driver::local_for(SocketAddr::from((address, self.config.port.get())));
             match local {
-                Ok(std::net::IpAddr::V4(local)) => Some(Gateway { address, local }),
+                Ok(IpAddr::V4(local)) => Some(Gateway { address, local }),
                 _ => None,
             }
         });
@@ -224,6 +229,18 @@ impl Session {
         self.rendezvous.network_changed();
         self.ike.handle(ike::Input::NetworkChanged, now);
         self.mapper.handle(portmap::Input::Refresh, now);
+    }
+
+    /// Gives `btmm0` the MTU that fits inside the narrowest way out. An outer IPv6 header must fit where we could be reached by one.
+    pub(super) async fn fit_mtu(&mut self) {
+        let ipv6 = self.network.candidates().iter().any(IpAddr::is_ipv6);
+        let Some(mtu) = self.network.path_mtu().map(|path| inner_mtu(path, ipv6)) else { return };
+        if self.mtu != mtu {
+            match self.xfrm.set_mtu(mtu).await {
+                Ok(()) => self.mtu = mtu,
+                Err(error) => warn!(mtu, %error, "the MTU of btmm0 is not what fits"),
+            }
+        }
     }
 
     fn attach_gate(&mut self) {

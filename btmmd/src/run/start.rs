@@ -95,6 +95,7 @@ impl Session {
             datapath,
             rendezvous,
             inner_index,
+            mtu: DEFAULT_MTU,
             network: Arc::new(Snapshot::default()),
             states: BTreeMap::new(),
             usage: Usage::default(),
@@ -107,6 +108,7 @@ impl Session {
             config,
         };
         session.network_changed(first);
+        session.fit_mtu().await;
         if let Some(roster) = roster {
             session.set_roster(roster);
         }
