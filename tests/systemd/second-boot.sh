@@ -16,7 +16,7 @@ must "no XFRM state" sh -c '[ -z "$(ip xfrm state)" ]'
 must "no XFRM policy" sh -c '! ip xfrm policy | grep -q "^src .*/"'
 must "no rule and no route" sh -c '! ip -6 rule | grep -q 4500 && [ -z "$(ip -6 route show table 4500 2>/dev/null)" ]'
 must "no pin" sh -c '! ls -d /sys/fs/bpf/btmm*'
-must "no XDP or TC program" sh -c '! ip -o link | grep xdp && ! bpftool net show dev uplink0 | grep -w id && ! bpftool prog show | grep -E "gate|egress"'
+must "no XDP or TC program" sh -c '! ip -o link | grep xdp && ! bpftool net show dev uplink0 | grep -w id && ! bpftool prog show | grep -E "^[0-9]+: (xdp|sched_cls)"'
 must "no user and no group" sh -c '! getent passwd btmm && ! getent group btmm'
 # The VM's own unit in /run/systemd is not of the package.
 must "no file" sh -c '! find /etc /usr/bin /usr/sbin /usr/lib/systemd /usr/lib/sysusers.d /usr/lib/tmpfiles.d /usr/share /var /run \

@@ -170,7 +170,7 @@ fn qemu(workspace: &Workspace, request: &Request, folder: &Path, kernel: &Path, 
     };
     qemu.args(["-m", &request.memory.to_string(), "-device", "virtio-rng-pci"]);
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(folder.join("initrd"));
-    qemu.args(["-append", "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr audit=0 apparmor=0 net.ifnames=0 systemd.log_target=kmsg printk.devkmsg=on"]);
+    qemu.args(["-append", "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr audit=0 apparmor=0 net.ifnames=0"]);
     qemu.arg("-serial").arg(format!("file:{}", folder.join("kernel.log").display()));
     qemu.args(["-device", "virtio-serial-pci", "-chardev", "stdio,id=out,signal=off"]);
     qemu.arg("-chardev").arg(format!("socket,id=err,path={errors},abstract=on"));
