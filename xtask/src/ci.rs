@@ -22,7 +22,9 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     println!("=== form, lints, documentation ===");
     succeed(cargo(workspace).args(["fmt", "--all", "--check"]))?;
     succeed(cargo(workspace).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    succeed(cargo(workspace).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // Written for whoever works on it, so private items are in it and may be linked to.
+    let strict = "-D warnings -A rustdoc::private_intra_doc_links";
+    succeed(cargo(workspace).args(["doc", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", strict))?;
     println!("=== directions of imports ===");
     let wrong = imports::check(&workspace.root.join("btmmd/src"))?;
     if !wrong.is_empty() {
