@@ -1,4 +1,4 @@
-//! The account's files. See [`layout`](super::layout) for which there are.
+//! The account's files. See [`layout`] for which there are.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
