@@ -136,7 +136,7 @@ pub struct Uplink {
     pub name: String,
     /// Its addresses that can carry tunnels.
     pub addresses: Vec<IpAddr>,
-    /// Whether the gate is attached, and how: `xdp`, `xdp-generic`, `tc`.
+    /// Whether the gate is attached, and how: `xdp`, `tcx`, `tc`.
     pub gate: Option<String>,
 }
 
