@@ -52,7 +52,7 @@ settings! {
         /// Name of the tunnel interface.
         /// Allowed: at most 15 characters, no space, no slash.
         interface: InterfaceName = InterfaceName::tunnel(),
-        /// Interfaces over which tunnels travel: "auto" for those that have a default route, or a list such as ["eth0", "wlan0"].
+        /// Interfaces under the gate: "auto" for every one that is up and leads elsewhere, or a list such as ["eth0", "wlan0"].
         uplinks: Uplinks = Uplinks::Auto,
         /// Seconds without a packet after which a tunnel is taken down.
         /// Allowed: 10 to 86400.

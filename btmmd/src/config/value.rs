@@ -150,7 +150,7 @@ impl TryFrom<String> for Loopback {
 /// Which interfaces carry tunnels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uplinks {
-    /// Those that have a default route.
+    /// Every one that is up and leads elsewhere.
     Auto,
     /// These.
     List(Vec<InterfaceName>),
