@@ -1,7 +1,7 @@
 //! The event loop: waits, feeds the upper half, and executes what it decides, strictly in order.
 //!
 //! - [`paths`]: where things are on disk and in the kernel.
-//! - [`daemon`]: the life of the process: account or none, signals, watchdog, control socket.
+//! - [`mod@daemon`]: the life of the process: account or none, signals, watchdog, control socket.
 //! - `base`: what a home base serves. `renew`: certificates that grow old.
 //! - `session`: the machine in its account; `start` brings it up, `event` is what it waits for, `perform` what it does about it.
 //! - `report`: what people and programs are told.
