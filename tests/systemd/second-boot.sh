@@ -2,6 +2,8 @@
 set -u
 . "$(dirname "$0")/words.sh"
 
+must "the guard was up before the network" systemctl is-active btmmd-guard.service
+must "and drops what would go to an inner address" sh -c 'ip -6 rule | grep -q 4500 && ip -6 route show table 4500 | grep -q "^unreachable"'
 within 60 "the daemon runs after a reboot" systemctl is-active btmmd.service
 uplink
 within 30 "status is healthy" as member btmm status
