@@ -161,7 +161,8 @@ fn nothing_leaves_in_clear_before_during_or_after_and_purge_leaves_nothing() {
     let left = &pair.left;
     left.node.ip("route add default via 2001:db8::2 dev wire").expect("a way out");
     left.node.ping("2001:db8::2", 10).expect("the way out works");
-    assert!(clear_packets(&pair) >= 3, "without the guard the experiment itself sees them");
+    // Under emulation the capture may miss one: the experiment has to see all three ways out at some time.
+    assert!((0..5).any(|_| clear_packets(&pair) >= 3), "without the guard the experiment itself sees them");
     pair.runtime.block_on(left.xfrm.raise_guard(&left.network)).expect("the guard");
     assert_eq!(clear_packets(&pair), 0, "guard alone");
     pair.raise().expect("the inner network");
