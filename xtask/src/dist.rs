@@ -29,14 +29,15 @@ pub fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     succeed(cargo(workspace).args(["build", "--package", "btmmd", "--bins", "--profile", name]))?;
     let built = workspace.target.join(folder);
     generate(&built, &built.join("dist"))?;
-    let deb = workspace.target.join("dist/btmm.deb");
-    fs::create_dir_all(workspace.target.join("dist"))?;
+    let folder = workspace.target.join("dist");
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let tool = CARGO_DEB.find_or_build(workspace)?;
     let mut command = std::process::Command::new(tool);
     command.current_dir(&workspace.root);
     // cargo-deb reads assets from target/release and puts the profile's folder in its place.
-    succeed(command.args(["--package", "btmmd", "--no-build", "--strip", "--profile", name, "--output"]).arg(&deb))?;
-    Ok(deb)
+    command.args(["--package", "btmmd", "--no-build", "--strip", "--profile", name, "--output"]).arg(&folder);
+    let said = output(&mut command)?;
+    Ok(PathBuf::from(said.lines().last().context("cargo-deb names no package")?.trim()))
 }
 
 /// Manual pages, completions and the example configuration, by the programs that they describe.
