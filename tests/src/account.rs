@@ -31,6 +31,8 @@ pub fn ask(node: &Node, words: &[&str]) -> Result<Value> {
 
 /// A daemon, ready.
 pub fn start(node: &Node) -> Result<Running> {
+    // A story should not wait half a minute for a poll.
+    node.write("/etc/btmm/btmmd.toml", "poll_interval = 3\n")?;
     let mut command = node.command(binary("btmmd"));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "btmmd=debug");
