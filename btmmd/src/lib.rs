@@ -8,6 +8,8 @@
 //! - [`portmap`]: the home router's port mapping.
 //! - [`netwatch`]: this machine's addresses and routes.
 //! - [`ike`]: IKEv2 (RFC 7296).
+//! - [`lkdc`]: the local KDC and its clients (RFC 4120, 4556, 6113).
+//! - [`entropy`]: random octets.
 //! - [`wire`]: the one door through which hostile bytes enter.
 //!
 //! Lower half, which reconciles the kernel:
@@ -25,7 +27,9 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod engine;
+pub mod entropy;
 pub mod ike;
+pub mod lkdc;
 pub mod netwatch;
 pub mod portmap;
 pub mod rendezvous;

@@ -9,7 +9,8 @@ use btmmd::account::certificate::{AccountTrust, verify_peer};
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::account::prefix::UlaPrefix;
 use btmmd::account::public_key::PublicKey;
-use btmmd::ike::{Command, CredentialError, Credentials, Ike, IkeConfig, Input, PeerIdentity, SignatureAlgorithm, SystemEntropy};
+use btmmd::entropy::SystemEntropy;
+use btmmd::ike::{Command, CredentialError, Credentials, Ike, IkeConfig, Input, PeerIdentity, SignatureAlgorithm};
 
 /// What every IPv6 path carries, less the headers of IPv6 and UDP and the non-ESP marker.
 const UNFRAGMENTED: usize = 1280 - 40 - 8 - 4;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::crypto::prf::prf;
-use super::port::Entropy;
+use crate::entropy::Entropy;
 
 /// The secret of this period and of the one before.
 #[derive(Default)]
@@ -59,7 +59,7 @@ fn cookie(secret: &Secret, nonce: &[u8], address: IpAddr, spi_i: u64) -> Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ike::port::SystemEntropy;
+    use crate::entropy::SystemEntropy;
 
     #[test]
     fn a_cookie_serves_its_maker_for_two_periods_and_nobody_else() {

@@ -15,10 +15,11 @@ use super::election::Link;
 use super::established::{Established, Intent};
 use super::half_open::{HalfOpen, InitKey};
 use super::init::Opening;
-use super::port::{Command, Credentials, Entropy, Input};
+use super::port::{Command, Credentials, Input};
 use super::status::{SaCounts, SaStatus};
 use super::timer::{Earliest, Timer};
 use super::turn::{Core, Effect, Turn};
+use crate::entropy::Entropy;
 
 /// Rounds of timers that one input may let come due.
 const CATCH_UP_MAX: usize = 4;

@@ -19,6 +19,7 @@ use super::established::Established;
 use super::port::*;
 use super::table::Sa;
 use super::{Ike, IkeConfig, suite};
+use crate::entropy::SystemEntropy;
 
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 

@@ -9,7 +9,8 @@ use super::cause::Cause;
 use super::closing::Closing;
 use super::config::IkeConfig;
 use super::established::Established;
-use super::port::{Command, Credentials, Entropy, SaRef};
+use super::port::{Command, Credentials, SaRef};
+use crate::entropy::Entropy;
 
 /// Shared by all SAs: policy, identity, randomness, and the queues out.
 pub(super) struct Core {

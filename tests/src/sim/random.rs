@@ -1,6 +1,6 @@
 //! Random numbers from a seed.
 
-use btmmd::ike::Entropy;
+use btmmd::entropy::Entropy;
 
 /// SplitMix64: small, seedable, good enough for everything but secrets.
 #[derive(Clone, Debug)]

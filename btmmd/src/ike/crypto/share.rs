@@ -3,8 +3,8 @@
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
+use crate::entropy::Entropy;
 use crate::ike::codec::number::id;
-use crate::ike::port::Entropy;
 
 /// Key-exchange groups (IANA IKEv2 transform type 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +108,7 @@ impl std::fmt::Debug for KeyShare {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ike::port::SystemEntropy;
+    use crate::entropy::SystemEntropy;
 
     /// RFC 7748 §6.1.
     #[test]

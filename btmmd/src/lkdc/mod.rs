@@ -1,0 +1,3 @@
+//! The local KDC: every machine is a Kerberos realm of its own (RFC 4120), named by its own key, and understood by stock clients.
+//!
+//! Protocol is functions `(request, now, state) -> (reply, events)`; sockets are in `driver.rs`, files in `linux.rs`.
