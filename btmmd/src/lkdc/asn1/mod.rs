@@ -1,0 +1,82 @@
+//! Kerberos messages as octets: one bounded way in, one way out, and what the message types do not do by themselves.
+//!
+//! - [`bounds`]: size and depth are checked before anything is decoded.
+//! - [`time`]: `KerberosTime` without fractions of a second.
+//! - [`flags`]: bit strings of at least 32 bits.
+//! - [`raw`]: parts of a request as the sender encoded them, which checksums cover.
+
+pub mod bounds;
+pub mod flags;
+pub mod raw;
+pub mod time;
+
+use rasn_kerberos::KerberosString;
+
+pub use bounds::{MAX_DEPTH, MAX_MESSAGE};
+pub use flags::{flag_bits, flags};
+pub use raw::req_body;
+pub use time::{system_time, time};
+
+/// Why octets were refused. Sender's fault in every case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Asn1Error {
+    /// More than [`MAX_MESSAGE`].
+    #[error("message of {0} octets, more than the {MAX_MESSAGE} allowed")]
+    TooLong(usize),
+    /// Values nested deeper than [`MAX_DEPTH`].
+    #[error("values nested deeper than {MAX_DEPTH}")]
+    TooDeep,
+    /// A length that leads outside, is indefinite, or a tag of more than one octet.
+    #[error("octet {0} does not begin a DER value")]
+    NotDer(usize),
+    /// Something else than what was expected.
+    #[error("not a valid {what}: {cause}")]
+    Malformed {
+        /// The type that was expected.
+        what: &'static str,
+        /// The decoder's word.
+        cause: String,
+    },
+    /// A field has a value that its type allows and Kerberos does not.
+    #[error("{0} has an impossible value")]
+    Value(&'static str),
+}
+
+/// Decodes exactly one DER value within the bounds of size and depth.
+pub fn decode<T: rasn::Decode>(bytes: &[u8]) -> Result<T, Asn1Error> {
+    bounds::check(bytes)?;
+    rasn::der::decode(bytes).map_err(|error| Asn1Error::Malformed { what: short_name::<T>(), cause: first_line(&error) })
+}
+
+/// Encodes in DER.
+///
+/// # Panics
+/// Never for the types of this program: their fields have no constraint that a value could break.
+pub fn encode<T: rasn::Encode>(value: &T) -> Vec<u8> {
+    rasn::der::encode(value).expect("Kerberos types have no constraint that a value could break")
+}
+
+/// The text of a Kerberos string, which is UTF-8 in practice (RFC 4120 §5.2.1 says IA5).
+pub fn text(string: &KerberosString) -> Result<&str, Asn1Error> {
+    std::str::from_utf8(string.as_bytes()).map_err(|_| Asn1Error::Value("KerberosString"))
+}
+
+/// `text` as a Kerberos string. Characters that `GeneralString` does not know become `?`: names of ours have none.
+pub fn string(text: &str) -> KerberosString {
+    KerberosString::from_bytes(text.as_bytes()).unwrap_or_else(|_| {
+        let plain: Vec<u8> = text.bytes().map(|byte| if byte.is_ascii() { byte } else { b'?' }).collect();
+        KerberosString::from_bytes(&plain).expect("every ASCII octet is allowed")
+    })
+}
+
+fn short_name<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    name.rsplit_once("::").map_or(name, |(_, last)| last)
+}
+
+fn first_line(error: &rasn::error::DecodeError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

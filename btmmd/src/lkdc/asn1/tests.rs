@@ -1,0 +1,92 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use rasn_kerberos::{AsReq, KdcOptions, KdcReq, KdcReqBody, KerberosTime, PrincipalName};
+
+use super::*;
+
+fn request() -> AsReq {
+    AsReq(KdcReq {
+        pvno: 5.into(),
+        msg_type: 10.into(),
+        padata: None,
+        req_body: KdcReqBody {
+            kdc_options: KdcOptions(flags(0x4080_0010)),
+            cname: Some(PrincipalName { r#type: 1, string: vec![string("alice")] }),
+            realm: string("LKDC:SHA256.00"),
+            sname: None,
+            from: None,
+            till: time(UNIX_EPOCH),
+            rtime: None,
+            nonce: 7,
+            etype: vec![18, 17],
+            addresses: None,
+            enc_authorization_data: None,
+            additional_tickets: None,
+        },
+    })
+}
+
+#[test]
+fn a_request_is_read_back_and_its_body_found_as_sent() {
+    let bytes = encode(&request());
+    assert_eq!(decode::<AsReq>(&bytes).unwrap(), request());
+    let body = req_body(&bytes).unwrap();
+    assert_eq!(body, encode(&request().0.req_body));
+}
+
+#[test]
+fn every_truncation_and_every_trailing_octet_is_refused() {
+    let mut bytes = encode(&request());
+    for end in 0..bytes.len() {
+        assert!(decode::<AsReq>(&bytes[..end]).is_err(), "{end}");
+        let _ = req_body(&bytes[..end]);
+    }
+    bytes.push(0);
+    assert!(decode::<AsReq>(&bytes).is_err());
+}
+
+#[test]
+fn depth_size_and_indefinite_lengths_are_bounded() {
+    let nested = |depth: usize| {
+        (0..depth).fold(vec![0x05, 0x00], |inner, _| {
+            let mut outer = vec![0x30];
+            match u8::try_from(inner.len()).ok().filter(|length| *length < 0x80) {
+                Some(length) => outer.push(length),
+                None => outer.extend([0x81, u8::try_from(inner.len()).unwrap()]),
+            }
+            outer.extend(inner);
+            outer
+        })
+    };
+    assert_eq!(bounds::check(&nested(MAX_DEPTH)), Ok(()));
+    assert_eq!(bounds::check(&nested(MAX_DEPTH + 1)), Err(Asn1Error::TooDeep));
+    assert_eq!(bounds::check(&vec![0; MAX_MESSAGE + 1]), Err(Asn1Error::TooLong(MAX_MESSAGE + 1)));
+    assert_eq!(bounds::check(&[0x30, 0x80, 0, 0]), Err(Asn1Error::NotDer(0)));
+    assert_eq!(bounds::check(&[0x1f, 0x81, 0x01, 0x00]), Err(Asn1Error::NotDer(0)));
+    assert_eq!(bounds::check(&[0x30, 0x03, 0x04, 0x05, 0x00]), Err(Asn1Error::NotDer(2)));
+    assert!(decode::<AsReq>(&[]).is_err());
+}
+
+#[test]
+fn times_have_no_fractions() {
+    let at = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
+    let encoded = encode(&time(at));
+    assert_eq!(encoded, b"\x18\x0f20231114221320Z");
+    assert_eq!(system_time(&decode::<KerberosTime>(&encoded).unwrap()), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    assert_eq!(time::microseconds(at), 123_456.into());
+    assert_eq!(time::joined(&time(at), &time::microseconds(at)), at);
+}
+
+#[test]
+fn flags_have_32_bits_and_count_from_the_left() {
+    assert_eq!(encode(&flags(flags::bit(1))), [0x03, 0x05, 0x00, 0x40, 0, 0, 0]);
+    assert_eq!(flag_bits(&flags(0x4080_0010)), 0x4080_0010);
+    assert_eq!(flag_bits(&decode(&[0x03, 0x02, 0x05, 0x60]).unwrap()), 0x6000_0000);
+    assert_eq!(flag_bits(&decode(&[0x03, 0x06, 0x00, 0x40, 0, 0, 1, 0xff]).unwrap()), 0x4000_0001);
+}
+
+#[test]
+fn strings_outside_general_string_do_not_panic() {
+    assert_eq!(text(&string("alice")).unwrap(), "alice");
+    assert_eq!(string("à").as_bytes(), b"??");
+}
