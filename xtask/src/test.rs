@@ -25,12 +25,14 @@ pub enum Which {
     Vm,
     /// Foreign implementations as judges, in the virtual machine
     Interop,
+    /// MIT Kerberos, OpenSSH and Samba as judges of the local KDC, in network namespaces of this kernel (root)
+    InteropKrb5,
     /// The Debian package under systemd, in the virtual machine
     Systemd,
 }
 
 /// Every ring in order.
-const ALL: [Which; 5] = [Which::Unit, Which::Netns, Which::Vm, Which::Interop, Which::Systemd];
+const ALL: [Which; 6] = [Which::Unit, Which::Netns, Which::InteropKrb5, Which::Vm, Which::Interop, Which::Systemd];
 
 /// `cargo xtask test`
 #[derive(clap::Args)]
@@ -53,13 +55,13 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<i32> {
     if rings != [Which::Systemd] {
         // The programs that tests start, then every test binary.
         succeed(cargo(workspace).args(["build", "--workspace", "--exclude", "btmm-ebpf", "--bins"]))?;
-        binaries = binaries::build(workspace)?;
+        binaries = binaries::build(workspace, (rings == [Which::InteropKrb5]).then_some("interop_krb5*"))?;
     }
     let mut summary = Vec::new();
     for ring in rings {
         let begun = Instant::now();
         let count = run_ring(workspace, ring, &binaries, arguments)?;
-        summary.push(format!("{:<8} {:>4} test binaries {:>6.1} s", name(ring), count, begun.elapsed().as_secs_f32()));
+        summary.push(format!("{:<12} {:>4} test binaries {:>6.1} s", name(ring), count, begun.elapsed().as_secs_f32()));
     }
     println!("\n{}", summary.join("\n"));
     Ok(0)
@@ -79,12 +81,13 @@ fn run_ring(workspace: &Workspace, which: Which, binaries: &[Binary], arguments:
         Which::Netns => Ring::Netns,
         Which::Vm => Ring::Vm,
         Which::Interop => Ring::Interop,
+        Which::InteropKrb5 => Ring::InteropKrb5,
     };
     let wanted = |binary: &&Binary| binary.ring == ring && arguments.binary.as_ref().is_none_or(|part| binary.name.contains(part.as_str()));
     let chosen: Vec<&Binary> = binaries.iter().filter(wanted).collect();
     ensure!(!chosen.is_empty() || arguments.binary.is_none(), "no test binary of ring {} has such a name", name(which));
     match ring {
-        Ring::Netns => natively(&chosen, &arguments.rest)?,
+        Ring::Netns | Ring::InteropKrb5 => natively(&chosen, &arguments.rest)?,
         _ => in_vm(workspace, &chosen, &arguments.rest)?,
     }
     Ok(chosen.len())
@@ -153,6 +156,7 @@ fn name(which: Which) -> &'static str {
         Which::Netns => "netns",
         Which::Vm => "vm",
         Which::Interop => "interop",
+        Which::InteropKrb5 => "interop-krb5",
         Which::Systemd => "systemd",
     }
 }

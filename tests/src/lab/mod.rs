@@ -14,6 +14,7 @@
 //!
 //! Everything made here is inside namespaces of its own and ends with its guard, or with this process.
 mod capture;
+pub mod kerberos;
 mod node;
 mod packet;
 mod process;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 pub use capture::{Capture, Seen};
 pub use node::Node;
 pub use packet::{Kind, Packet, read_pcap};
-pub use process::{Finished, Running, finish};
+pub use process::{Finished, Running, feed, finish};
 pub use router::{Router, RouterPlan};
 pub use topology::{Options, TwoHomes};
 

@@ -1,5 +1,6 @@
 //! Programs that run in a node.
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,12 +21,30 @@ pub struct Finished {
 
 /// Runs to the end; an exit code other than 0 is an error with all it wrote.
 pub fn finish(mut command: Command) -> Result<Finished> {
-    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().with_context(|| format!("starting {command:?}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting {command:?}"))?;
+    judge(&command, output)
+}
+
+fn judge(command: &Command, output: Output) -> Result<Finished> {
+    let Output { status, stdout, stderr } = output;
     let finished = Finished { out: String::from_utf8_lossy(&stdout).into_owned(), err: String::from_utf8_lossy(&stderr).into_owned() };
     if !status.success() {
         bail!("{command:?}: {status}\n{}{}", finished.out, finished.err);
     }
     Ok(finished)
+}
+
+/// Runs to the end with `input` on standard input; an exit code other than 0 is an error with all it wrote.
+pub fn feed(mut command: Command, input: &str) -> Result<Finished> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {command:?}"))?;
+    // It may end without having read it.
+    let _ = child.stdin.take().context("its input")?.write_all(input.as_bytes());
+    judge(&command, child.wait_with_output()?)
 }
 
 /// A program in the background, killed when this is dropped. What it writes is kept.

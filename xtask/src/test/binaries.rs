@@ -18,6 +18,8 @@ pub enum Ring {
     Vm,
     /// In the virtual machine, against foreign software.
     Interop,
+    /// In namespaces of this kernel, as root, against foreign Kerberos software.
+    InteropKrb5,
 }
 
 /// One test binary.
@@ -33,8 +35,11 @@ pub struct Binary {
     pub ring: Ring,
 }
 
-/// The ring of a test target: `netns_…`, `vm_…`, `interop_…`, or plain.
+/// The ring of a test target: `netns_…`, `vm_…`, `interop_krb5…`, `interop_…`, or plain.
 pub fn ring_of(name: &str) -> Ring {
+    if name.starts_with("interop_krb5") {
+        return Ring::InteropKrb5;
+    }
     match name.split('_').next() {
         Some("netns") => Ring::Netns,
         Some("vm") => Ring::Vm,
@@ -43,10 +48,13 @@ pub fn ring_of(name: &str) -> Ring {
     }
 }
 
-/// Builds every test binary of the workspace and lists them by name.
-pub fn build(workspace: &Workspace) -> Result<Vec<Binary>> {
+/// Builds every test binary of the workspace, or those whose target's name fits `pattern`, and lists them by name.
+pub fn build(workspace: &Workspace, pattern: Option<&str>) -> Result<Vec<Binary>> {
     let mut command = cargo(workspace);
     command.args(["test", "--no-run", "--workspace", "--exclude", "btmm-ebpf", "--message-format", "json-render-diagnostics"]);
+    if let Some(pattern) = pattern {
+        command.args(["--test", pattern]);
+    }
     let mut binaries = output(&mut command)?.lines().filter_map(|line| read(line).transpose()).collect::<Result<Vec<_>>>()?;
     binaries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(binaries)
@@ -85,6 +93,7 @@ mod tests {
             ("netns_gate", Ring::Netns),
             ("vm_tunnel", Ring::Vm),
             ("interop_bind", Ring::Interop),
+            ("interop_krb5_lab", Ring::InteropKrb5),
             ("resolver", Ring::Unit),
             ("vmstat", Ring::Unit),
         ] {

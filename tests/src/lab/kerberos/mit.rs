@@ -1,0 +1,108 @@
+//! MIT's KDC on a machine, as the other side or as the measure.
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Conf, FOLDER, Machine};
+use crate::lab::{Running, finish};
+
+/// What an MIT KDC is to serve.
+#[derive(Debug, Clone)]
+pub struct MitKdc {
+    realm: String,
+    /// Lines for `kadmin.local`.
+    queries: Vec<String>,
+    etypes: String,
+    workers: u32,
+    lines: String,
+}
+
+impl MitKdc {
+    /// A realm without principals. Its PKINIT certificate is that of the machine it runs on.
+    #[must_use]
+    pub fn new(realm: &str) -> Self {
+        let etypes = "aes256-cts-hmac-sha384-192:normal aes128-cts-hmac-sha256-128:normal aes256-cts:normal aes128-cts:normal";
+        Self { realm: realm.to_owned(), queries: Vec::new(), etypes: etypes.to_owned(), workers: 0, lines: String::new() }
+    }
+
+    /// A user with a password. Any certificate of the account stands in for the password.
+    #[must_use]
+    pub fn principal(mut self, name: &str, password: &str) -> Self {
+        self.queries.push(format!("add_principal +requires_preauth -pw \"{password}\" {name}"));
+        self.queries.push(format!("set_string {name} pkinit_cert_match <SUBJECT>.*"));
+        self
+    }
+
+    /// A service with a random key, which is also put into `/etc/krb5.keytab` of the KDC's machine.
+    #[must_use]
+    pub fn service(mut self, name: &str) -> Self {
+        self.queries.push(format!("add_principal -randkey {name}"));
+        self.queries.push(format!("ktadd -k /etc/krb5.keytab {name}"));
+        self
+    }
+
+    /// One more query for `kadmin.local`.
+    #[must_use]
+    pub fn query(mut self, line: &str) -> Self {
+        self.queries.push(line.to_owned());
+        self
+    }
+
+    /// Worker processes (`krb5kdc -w`).
+    #[must_use]
+    pub fn workers(mut self, count: u32) -> Self {
+        self.workers = count;
+        self
+    }
+
+    /// One more line in the realm's section of `kdc.conf`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push_str(&format!("        {line}\n"));
+        self
+    }
+
+    /// Makes the database and starts the KDC on port 88 of all addresses. The machine gets a `krb5.conf` with the realm.
+    pub fn start(&self, machine: &Machine) -> Result<Running> {
+        machine.configure(&self.client_conf(machine))?;
+        machine.write_foreign("/etc/krb5kdc/kdc.conf", self.conf())?;
+        std::fs::create_dir_all(machine.node.path("/run/lab/root/var/lib/krb5kdc"))?;
+        let run = |arguments: &[&str]| {
+            let mut command = machine.node.foreign(arguments.first().copied().unwrap_or_default());
+            command.args(arguments.get(1..).unwrap_or_default());
+            finish(command)
+        };
+        run(&["kdb5_util", "-r", &self.realm, "create", "-s", "-P", "the master password"]).context("making the database")?;
+        for query in &self.queries {
+            run(&["kadmin.local", "-r", &self.realm, "-q", query])?;
+        }
+        let mut command = machine.node.foreign("krb5kdc");
+        command.arg("-n").env("KRB5_TRACE", format!("{FOLDER}/kdc.trace"));
+        if self.workers > 0 {
+            command.args(["-w", &self.workers.to_string()]);
+        }
+        let mut kdc = machine.node.spawn(command)?;
+        kdc.wait_for("commencing operation", Duration::from_secs(20))?;
+        Ok(kdc)
+    }
+
+    /// Its libkrb5 must not ask that a certificate names the principal: those of the account name only the account's own realm.
+    fn client_conf(&self, machine: &Machine) -> Conf {
+        let conf = Conf::new().set(&format!("default_realm = {}", self.realm)).set("spake_preauth_groups = edwards25519");
+        conf.realm(&self.realm, machine).last("[plugins]\n    certauth = {\n        disable = pkinit_san\n    }")
+    }
+
+    fn conf(&self) -> String {
+        format!(
+            "[kdcdefaults]\n    kdc_listen = 88\n    kdc_tcp_listen = 88\n[realms]\n    {} = {{\n        \
+             database_name = /var/lib/krb5kdc/principal\n        key_stash_file = /var/lib/krb5kdc/stash\n        max_life = 10h\n        \
+             max_renewable_life = 7d\n        master_key_type = aes256-cts\n        supported_enctypes = {}\n        \
+             pkinit_identity = {}\n        pkinit_anchors = FILE:{FOLDER}/account.pem\n        spake_preauth_kdc_challenge = edwards25519\n{}    }}\n\
+             [logging]\n    kdc = STDERR\n",
+            self.realm,
+            self.etypes,
+            format_args!("FILE:{FOLDER}/machine.pem,{FOLDER}/machine.key"),
+            self.lines
+        )
+    }
+}
