@@ -105,4 +105,4 @@ where
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

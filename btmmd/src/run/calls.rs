@@ -8,7 +8,9 @@ use tracing::info;
 
 use super::daemon::{Daemon, Stage};
 use super::session::Session;
+use super::starting::{Joining, Waiting};
 use super::{metrics, switch};
+use crate::account::identity::Identity;
 use crate::account::name::{AccountName, MachineName, ZoneName};
 use crate::clock;
 use crate::config::Config;
@@ -22,7 +24,7 @@ use crate::datapath::firewall;
 use crate::engine;
 use crate::ike;
 
-/// A join crosses the internet; nothing else of this machine runs meanwhile.
+/// A join crosses the internet.
 const JOIN: Duration = Duration::from_secs(30);
 
 type Answered<T> = Result<T, ControlError>;
@@ -30,6 +32,9 @@ type Answered<T> = Result<T, ControlError>;
 impl Daemon {
     /// Answers one call. Who may make it has been checked.
     pub(super) async fn answer(&mut self, request: ControlRequest) {
+        if let (Stage::Starting(starting), Call::Machines(_) | Call::Ping(..) | Call::Invite(_)) = (&mut self.stage, &request.call) {
+            return starting.wait(Waiting::Call(request));
+        }
         // A caller who has hung up wants no answer: the sends below may fail, and nothing is lost.
         match request.call {
             Call::Status(answer) => drop(answer.send(Ok(self.status().await))),
@@ -37,18 +42,19 @@ impl Daemon {
             Call::Ping(machine, answer) => self.ping(&machine, answer).await,
             Call::On(answer) => drop(answer.send(self.set_switch(true).await)),
             Call::Off(answer) => drop(answer.send(self.set_switch(false).await)),
-            Call::AccountCreate(wanted, answer) => drop(answer.send(self.create(wanted).await)),
+            Call::AccountCreate(wanted, answer) => self.create(wanted, answer).await,
             Call::Invite(answer) => drop(answer.send(self.invite())),
-            Call::Join(wanted, answer) => drop(answer.send(self.join(wanted).await)),
+            Call::Join(wanted, answer) => self.join(wanted, answer),
             Call::Reload(answer) => drop(answer.send(self.reload())),
             Call::Metrics(answer) => drop(answer.send(Ok(Metrics { text: metrics::text(&self.status().await) }))),
         }
     }
 
-    fn session(&self) -> Answered<&Session> {
+    pub(super) fn session(&self) -> Answered<&Session> {
         match &self.stage {
             Stage::Member(session) => Ok(session),
             Stage::Alone => Err(ControlError::NoAccount {}),
+            Stage::Starting(_) => Err(ControlError::failed("btmmd", "it is still starting")),
             Stage::Broken { cause, .. } => Err(ControlError::failed("btmmd", cause)),
         }
     }
@@ -57,6 +63,12 @@ impl Daemon {
         match &self.stage {
             Stage::Member(session) => session.status().await,
             Stage::Alone => self.bare_status(Vec::new()),
+            Stage::Starting(_) => self.bare_status(vec![Finding {
+                severity: Severity::Warning,
+                what: "btmmd is still starting".to_owned(),
+                cause: "the kernel is checking the eBPF programs".to_owned(),
+                next_step: "it takes a second, longer on a slow machine".to_owned(),
+            }]),
             Stage::Broken { cause, .. } => self.bare_status(vec![Finding {
                 severity: Severity::Error,
                 what: "this machine is not in its account's network".to_owned(),
@@ -119,15 +131,26 @@ impl Daemon {
     }
 
     fn refuse_if_joined(&self) -> Answered<()> {
+        if self.joining.is_some() {
+            return Err(ControlError::failed("join", "this machine is joining an account already"));
+        }
         let identity = match &self.stage {
             Stage::Alone => return Ok(()),
+            Stage::Starting(starting) => &starting.identity,
             Stage::Member(session) => &session.identity,
             Stage::Broken { identity, .. } => identity,
         };
         Err(ControlError::AccountExists { account: identity.account().to_string(), machine: identity.fqdn() })
     }
 
-    async fn create(&mut self, wanted: AccountCreate) -> Answered<AccountStatus> {
+    async fn create(&mut self, wanted: AccountCreate, answer: Answer<AccountStatus>) {
+        match self.found(&wanted) {
+            Ok(identity) => self.enter_for(Arc::new(identity), answer).await,
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    fn found(&self, wanted: &AccountCreate) -> Answered<Identity> {
         self.refuse_if_joined()?;
         let account: AccountName = argument("name", &wanted.name)?;
         let zone: Option<ZoneName> = wanted.zone.as_deref().map(|zone| argument("zone", zone)).transpose()?;
@@ -137,9 +160,7 @@ impl Daemon {
             return Err(ControlError::BadArgument { argument: "serve".to_owned(), message });
         }
         let zone = zone.unwrap_or_else(|| account.default_zone());
-        let identity = super::base::create(&self.paths, account, zone, machine).map_err(|error| ControlError::failed("account", error))?;
-        self.enter(Arc::new(identity)).await;
-        Ok(self.session()?.account_status())
+        super::base::create(&self.paths, account, zone, machine).map_err(|error| ControlError::failed("account", error))
     }
 
     fn invite(&mut self) -> Answered<Invitation> {
@@ -150,16 +171,19 @@ impl Daemon {
         home.invite(session.serving()).map_err(|error| ControlError::failed("invitation", error))
     }
 
-    async fn join(&mut self, wanted: Join) -> Answered<AccountStatus> {
-        self.refuse_if_joined()?;
-        let machine = machine_name(wanted.machine.as_deref())?;
-        let joined = super::base::join(&self.paths, wanted.code.reveal(), machine);
-        let identity = match tokio::time::timeout(JOIN, joined).await {
-            Ok(joined) => joined?,
-            Err(_) => return Err(ControlError::failed("home base", "no answer within 30 s: is it on, and reachable from here?")),
+    fn join(&mut self, wanted: Join, answer: Answer<AccountStatus>) {
+        let machine = self.refuse_if_joined().and_then(|()| machine_name(wanted.machine.as_deref()));
+        let machine = match machine {
+            Ok(machine) => machine,
+            Err(error) => return drop(answer.send(Err(error))),
         };
-        self.enter(Arc::new(identity)).await;
-        Ok(self.session()?.account_status())
+        let paths = self.paths.clone();
+        let joined = async move {
+            let joined = super::base::join(&paths, wanted.code.reveal(), machine);
+            let late = || ControlError::failed("home base", "no answer within 30 s: is it on, and reachable from here?");
+            tokio::time::timeout(JOIN, joined).await.unwrap_or_else(|_| Err(late()))
+        };
+        self.joining = Some(Joining::new(joined, answer));
     }
 
     /// Reads the file again. What has changed waits for a restart.

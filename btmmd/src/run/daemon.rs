@@ -13,11 +13,13 @@ use super::event::Event;
 use super::paths::Paths;
 use super::renew::{Renewal, Renewals};
 use super::session::Session;
+use super::starting::{Joining, Starting};
 use super::switch;
 use crate::account::identity::Identity;
 use crate::clock;
 use crate::config::Config;
 use crate::control::driver::{Server, group};
+use crate::control::error::ControlError;
 use crate::control::request::ControlRequest;
 use crate::datapath::firewall;
 use crate::rendezvous::driver::Base;
@@ -31,6 +33,8 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub(super) enum Stage {
     /// In no account.
     Alone,
+    /// In its account, and its session is on its way up.
+    Starting(Starting),
     /// In its account.
     Member(Box<Session>),
     /// In its account, and something is broken.
@@ -51,7 +55,9 @@ pub(super) struct Daemon {
     pub on: bool,
     pub stage: Stage,
     pub home: Option<Home>,
+    pub joining: Option<Joining>,
     pub renewals: Renewals,
+    pub ready: bool,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -64,10 +70,9 @@ pub async fn daemon(paths: Paths, config: Config) -> Result<(), RunError> {
     let server = Server::bind(&paths.socket(), group()).map_err(|error| RunError::of("control socket", error))?;
     let (requests_in, requests) = mpsc::channel(32);
     let control = tokio::spawn(server.run(requests_in));
-    let mut daemon = Daemon { paths, config: Arc::new(config), on, stage: Stage::Alone, home: None, renewals: Renewals::new() };
+    let (config, renewals) = (Arc::new(config), Renewals::new());
+    let mut daemon = Daemon { paths, config, on, stage: Stage::Alone, home: None, joining: None, renewals, ready: false };
     daemon.begin().await?;
-    notify(&[sd_notify::NotifyState::Ready]);
-    info!("ready");
     let ended = daemon.run(requests).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     control.abort();
@@ -79,6 +84,8 @@ pub async fn daemon(paths: Paths, config: Config) -> Result<(), RunError> {
 enum Woken {
     Call(Option<ControlRequest>),
     Session(Event),
+    Started(Result<Box<Session>, RunError>),
+    Joined(Result<Identity, ControlError>),
     Enrolled,
     Retry,
     Renewal(Renewal),
@@ -93,6 +100,9 @@ impl Daemon {
         match Identity::load_if_joined(&self.paths.state).map_err(|error| RunError::of("account", error))? {
             Some(identity) => self.enter(Arc::new(identity)).await,
             None => self.keep_switch(),
+        }
+        if !matches!(self.stage, Stage::Starting(_)) {
+            self.tell_ready();
         }
         Ok(())
     }
@@ -111,12 +121,13 @@ impl Daemon {
     /// Starts the session of this identity; a failure is kept, told, and tried again.
     pub(super) async fn enter(&mut self, identity: Arc<Identity>) {
         self.stage = match self.start(identity.clone()).await {
-            Ok(session) => Stage::Member(Box::new(session)),
+            Ok(starting) => Stage::Starting(starting),
             Err(cause) => broken(identity, cause),
         };
     }
 
-    async fn start(&mut self, identity: Arc<Identity>) -> Result<Session, RunError> {
+    /// Opens what a base serves, which outlives sessions, and begins the session.
+    async fn start(&mut self, identity: Arc<Identity>) -> Result<Starting, RunError> {
         if identity.is_base() && self.home.is_none() {
             self.home = Some(Home::open(&identity, &self.config, &self.paths).await?);
         }
@@ -128,16 +139,19 @@ impl Daemon {
             Some(home) => Some(home.roster()),
             None => super::base::known_roster(&self.paths.state, &identity),
         };
-        Session::start(identity, roster, self.config.clone(), &self.paths, base, self.on).await
+        let (config, paths, on) = (self.config.clone(), self.paths.clone(), self.on);
+        Ok(Starting::new(identity.clone(), Session::start(identity, roster, config, paths, base, on)))
     }
 
-    async fn run(&mut self, mut requests: mpsc::Receiver<ControlRequest>) -> Result<(), RunError> {
+    pub(super) async fn run(&mut self, mut requests: mpsc::Receiver<ControlRequest>) -> Result<(), RunError> {
         let mut signals = Signals::new()?;
         loop {
             match self.wait(&mut requests, &mut signals).await {
                 Woken::Call(Some(request)) => self.answer(request).await,
                 Woken::Call(None) => return Err(RunError::of("control socket", "it has closed")),
                 Woken::Session(event) => self.feed(event).await,
+                Woken::Started(session) => self.started(session).await,
+                Woken::Joined(joined) => self.joined(joined).await,
                 Woken::Enrolled => self.enrolled().await,
                 Woken::Retry => self.retry().await,
                 Woken::Renewal(renewal) => self.renew(renewal).await,
@@ -149,15 +163,18 @@ impl Daemon {
     }
 
     async fn wait(&mut self, requests: &mut mpsc::Receiver<ControlRequest>, signals: &mut Signals) -> Woken {
-        let Self { stage, home, renewals, .. } = self;
-        let retry = match stage {
-            Stage::Broken { retry, .. } => Some(*retry),
-            _ => None,
-        };
-        let session = async {
+        let Self { stage, home, joining, renewals, .. } = self;
+        // A new certificate begins a new session: not while one is being begun.
+        let settled = !matches!(stage, Stage::Starting(_));
+        let stage = async {
             match stage {
-                Stage::Member(session) => session.next().await,
-                _ => std::future::pending().await,
+                Stage::Alone => std::future::pending().await,
+                Stage::Starting(starting) => Woken::Started(starting.finished().await),
+                Stage::Member(session) => Woken::Session(session.next().await),
+                Stage::Broken { retry, .. } => {
+                    tokio::time::sleep_until((*retry).into()).await;
+                    Woken::Retry
+                }
             }
         };
         let enrolled = async {
@@ -166,18 +183,18 @@ impl Daemon {
                 None => std::future::pending().await,
             }
         };
-        let retry = async {
-            match retry {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+        let joined = async {
+            match joining {
+                Some(joining) => joining.finished().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             request = requests.recv() => Woken::Call(request),
-            event = session => Woken::Session(event),
+            woken = stage => woken,
             () = enrolled => Woken::Enrolled,
-            () = retry => Woken::Retry,
-            renewal = renewals.next() => Woken::Renewal(renewal),
+            joined = joined => Woken::Joined(joined),
+            renewal = renewals.next(), if settled => Woken::Renewal(renewal),
             woken = signals.next() => woken,
         }
     }
@@ -198,8 +215,8 @@ impl Daemon {
         }
     }
 
-    /// A machine has joined at this base.
-    async fn enrolled(&mut self) {
+    /// A machine has joined at this base. A session that is on its way up learns of it when it is up.
+    pub(super) async fn enrolled(&mut self) {
         if let (Stage::Member(session), Some(home)) = (&mut self.stage, &self.home) {
             session.set_roster(home.roster());
             session.settle().await;
@@ -225,7 +242,7 @@ impl Daemon {
     }
 }
 
-fn broken(identity: Arc<Identity>, cause: RunError) -> Stage {
+pub(super) fn broken(identity: Arc<Identity>, cause: RunError) -> Stage {
     error!(%cause, "not in the account's network; tried again soon");
     Stage::Broken { identity, cause: cause.to_string(), retry: clock::monotonic() + RETRY }
 }
@@ -261,7 +278,7 @@ impl Signals {
     }
 }
 
-fn notify(states: &[sd_notify::NotifyState]) {
+pub(super) fn notify(states: &[sd_notify::NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "the service manager was not told");
     }

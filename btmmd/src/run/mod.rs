@@ -3,7 +3,7 @@
 //! - [`paths`]: where things are on disk and in the kernel.
 //! - [`mod@daemon`]: the life of the process: account or none, signals, watchdog, control socket.
 //! - `base`: what a home base serves. `renew`: certificates that grow old.
-//! - `session`: the machine in its account; `start` brings it up, `event` is what it waits for, `perform` what it does about it.
+//! - `session`: the machine in its account; `start` brings it up, `starting` is while that lasts, `event` is what it waits for, `perform` what it does about it.
 //! - `report`: what people and programs are told.
 
 pub mod daemon;
@@ -21,6 +21,7 @@ mod report;
 mod roster;
 mod session;
 mod start;
+mod starting;
 mod switch;
 mod usage;
 

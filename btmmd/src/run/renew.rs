@@ -82,7 +82,8 @@ impl Daemon {
         let identity = match &self.stage {
             Stage::Member(session) => session.identity.clone(),
             Stage::Broken { identity, .. } => identity.clone(),
-            Stage::Alone => return,
+            // While one is being started the calendar is not looked at.
+            Stage::Alone | Stage::Starting(_) => return,
         };
         if clock::wall() < identity.renew_at() {
             return;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -43,7 +44,7 @@ impl Session {
         identity: Arc<Identity>,
         roster: Option<Roster>,
         config: Arc<Config>,
-        paths: &Paths,
+        paths: Paths,
         base: Base,
         on: bool,
     ) -> Result<Self, RunError> {
@@ -53,7 +54,7 @@ impl Session {
         let inner_index = xfrm.raise(&inner).await?;
         xfrm.reconcile(&[]).await?;
         xfrm.warm_up().await?;
-        let mut datapath = Datapath::open(&paths.pins, &gate_settings(&config, &identity, paths))?;
+        let mut datapath = load(paths.pins.clone(), gate_settings(&config, &identity, &paths)).await?;
         if let Some(warning) = datapath.warning() {
             warn!("{warning}");
         }
@@ -130,6 +131,12 @@ impl Session {
         };
         self.told.integration = Some(integration);
     }
+}
+
+/// Loading waits for the kernel's verifier, without yielding to anybody else: in a thread of its own.
+async fn load(pins: PathBuf, settings: datapath::Settings) -> Result<Datapath, RunError> {
+    let loaded = tokio::task::spawn_blocking(move || Datapath::open(&pins, &settings)).await;
+    Ok(loaded.map_err(|error| RunError::of("loading the eBPF programs", error))??)
 }
 
 async fn open_stub(config: &Config, told: &mut Told) -> Option<resolver::driver::Driver> {
