@@ -83,12 +83,10 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without an account there is nothing to guard; a switch that nobody ever turned is not restored.
+/// Without an account there is nothing to guard; a switch that nobody ever turned is left as it is.
 async fn guard(arguments: &Arguments) -> anyhow::Result<()> {
-    if arguments.state_dir.join("firewall").exists() {
-        let status = firewall::restore(&arguments.bpffs, &arguments.state_dir)?;
-        status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
-    }
+    let status = firewall::restore(&arguments.bpffs, &arguments.state_dir)?;
+    status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
     if let Some(identity) = Identity::load_if_joined(&arguments.state_dir)? {
         let network = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
         Xfrm::open()?.raise_guard(&network).await?;

@@ -220,7 +220,7 @@ impl Datapath {
 /// # Errors
 /// What the kernel said, with the pin it said it of.
 pub fn purge(pins: &Path) -> Result<(), DatapathError> {
-    let Some(pins) = Pins::existing(pins) else { return Ok(()) };
+    let Some(pins) = Pins::existing(pins)? else { return Ok(()) };
     for name in program::ALL {
         for interface in attach::attached(&pins, name)? {
             attach::detach(&pins, &interface, &[name])?;

@@ -109,9 +109,6 @@ impl Daemon {
 
     /// Without an account the port-4500 switch is kept all the same.
     fn keep_switch(&self) {
-        if !self.paths.state.join("firewall").exists() {
-            return;
-        }
         match firewall::restore(&self.paths.pins, &self.paths.state) {
             Ok(status) => status.warning.iter().for_each(|warning| warn!("{warning}")),
             Err(error) => error!(%error, "the port-4500 switch is not in force"),

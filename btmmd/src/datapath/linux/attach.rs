@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkError, LinkOrder, PinnedLink};
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{Program, ProgramError, SchedClassifier, TcAttachType, Xdp};
@@ -35,7 +35,7 @@ impl Attachment<'_> {
     /// `gate`, by XDP if that is wanted, the driver has it and no one else is there, by TC otherwise. Where it is XDP already it stays.
     pub fn ingress(&mut self, interface: &Interface, wanted: XdpUse) -> Result<Hook, DatapathError> {
         let wanted = match wanted {
-            XdpUse::Hardware => interface.hardware || pin(self.pins, Hook::Xdp, program::GATE, interface.index).exists(),
+            XdpUse::Hardware => interface.hardware || pins::present(&pin(self.pins, Hook::Xdp, program::GATE, interface.index))?,
             XdpUse::Driver => true,
         };
         if wanted && interface.ethernet && self.xdp(interface)? {
@@ -55,7 +55,7 @@ impl Attachment<'_> {
         let path = pin(self.pins, Hook::Xdp, program::GATE, interface.index);
         let failed = failed(interface, program::GATE);
         let xdp: &mut Xdp = find(self.programs, program::GATE)?;
-        if let Some(link) = pinned_link(&path).map_err(|error| failed(chain(&error)))? {
+        if let Some(link) = pinned_link(&path, &failed)? {
             let link = XdpLink::try_from(link).map_err(|error| failed(chain(&error)))?;
             if let Ok(id) = xdp.attach_to_link(link) {
                 return xdp.take_link(id).map(|_pinned| true).map_err(|error| failed(chain(&error)));
@@ -88,7 +88,7 @@ impl Attachment<'_> {
         let path = pin(self.pins, Hook::Tcx, name, interface.index);
         let failed = failed(interface, name);
         let classifier: &mut SchedClassifier = find(self.programs, name)?;
-        if let Some(link) = pinned_link(&path).map_err(|error| failed(chain(&error)))? {
+        if let Some(link) = pinned_link(&path, &failed)? {
             let link = SchedClassifierLink::try_from(link).map_err(|error| failed(chain(&error)))?;
             if let Ok(id) = classifier.attach_to_link(link) {
                 return classifier.take_link(id).map(drop).map_err(|error| failed(chain(&error)));
@@ -202,7 +202,7 @@ fn pin(pins: &Pins, hook: Hook, program: &str, index: u32) -> PathBuf {
 fn remove(pins: &Pins, interface: &Interface, name: &'static str, direction: TcAttachType) -> Result<(), DatapathError> {
     for hook in [Hook::Xdp, Hook::Tcx, Hook::Tc] {
         let path = pin(pins, hook, name, interface.index);
-        if !path.exists() {
+        if !pins::present(&path)? {
             continue;
         }
         if hook != Hook::Tc {
@@ -223,8 +223,11 @@ fn filter(interface: &Interface, direction: TcAttachType) -> std::io::Result<Sch
 }
 
 /// The link an earlier run left. One that is there and cannot be opened is an error: a second program beside it would be worse.
-fn pinned_link(path: &Path) -> Result<Option<FdLink>, LinkError> {
-    if path.exists() { PinnedLink::from_pin(path).map(|link| Some(FdLink::from(link))) } else { Ok(None) }
+fn pinned_link(path: &Path, failed: impl Fn(String) -> DatapathError) -> Result<Option<FdLink>, DatapathError> {
+    if !pins::present(path)? {
+        return Ok(None);
+    }
+    PinnedLink::from_pin(path).map(|link| Some(FdLink::from(link))).map_err(|error| failed(chain(&error)))
 }
 
 fn find<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DatapathError>

@@ -60,8 +60,8 @@ impl Pins {
     }
 
     /// The folder of an earlier run, if there is one.
-    pub fn existing(root: &Path) -> Option<Self> {
-        root.join(layout::SWITCH).exists().then(|| Self { root: root.to_owned(), fresh: false })
+    pub fn existing(root: &Path) -> Result<Option<Self>, DatapathError> {
+        Ok(present(&root.join(layout::SWITCH))?.then(|| Self { root: root.to_owned(), fresh: false }))
     }
 
     /// Removes everything in the folder, and the folder itself unless something is mounted there or above it may not be changed.
@@ -132,7 +132,7 @@ impl Pins {
     /// Whether a map is there in its shape. One of another shape is unpinned.
     fn keep(&self, shape: &Shape) -> Result<bool, DatapathError> {
         let path = self.layout().join(shape.name);
-        if !path.exists() {
+        if !present(&path)? {
             return Ok(false);
         }
         let named = |source| DatapathError::Map { name: shape.name, source: Box::new(source) };
@@ -155,6 +155,11 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DatapathError> {
     let mut paths: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>().map_err(at(folder))?.iter().map(fs::DirEntry::path).collect();
     paths.sort();
     Ok(paths)
+}
+
+/// Whether a pin is there. One that we may not look for is not taken for missing.
+pub fn present(path: &Path) -> Result<bool, DatapathError> {
+    path.try_exists().map_err(at(path))
 }
 
 /// Names the pin an error is about.
@@ -183,4 +188,32 @@ fn ensure_bpffs(root: &Path) -> Result<(), DatapathError> {
 
 fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use nix::unistd::{Uid, setfsuid};
+
+    use super::*;
+
+    #[test]
+    fn pins_that_may_not_be_looked_at_are_an_error_that_names_them_and_not_absent() {
+        let folder = std::env::temp_dir().join(format!("btmm-pins-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        assert!(Pins::existing(&folder).unwrap().is_none());
+        fs::set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
+        let asked = folder.clone();
+        // For root nothing is forbidden: the thread looks as another user.
+        let found = std::thread::spawn(move || {
+            setfsuid(Uid::from_raw(65_534));
+            Pins::existing(&asked).map(|pins| pins.is_some())
+        });
+        let error = found.join().unwrap().unwrap_err();
+        fs::remove_dir(&folder).unwrap();
+        assert!(error.is_permission());
+        assert_eq!(error.to_string(), format!("{}: Permission denied (os error 13)", folder.join(layout::SWITCH).display()));
+    }
 }
