@@ -2,8 +2,13 @@
 //!
 //! Protocol is functions `(request, now, state) -> (reply, events)`; sockets are in `driver.rs`, files in `linux.rs`.
 //!
-//! - [`asn1`]: messages as octets, bounded. [`name`]: realms and principals. [`crypto`]: encryption types, key agreement.
+//! - [`crypto`]: encryption types, keys, key agreement.
+//! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
+//! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
+pub mod ccache;
 pub mod crypto;
+pub mod full_name;
+pub mod keytab;
 pub mod name;

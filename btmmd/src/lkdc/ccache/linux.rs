@@ -1,0 +1,260 @@
+//! Caches in files, locked as other Kerberos programs lock them and replaced as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use zeroize::Zeroizing;
+
+use super::CredentialCache;
+use super::format::{self, FormatError, MAX_FILE};
+use super::place::CachePlace;
+use crate::entropy::{Entropy, SystemEntropy};
+
+/// How often and how long another program's lock is waited for.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+/// The file that names the primary cache of a folder, and what it names when it is missing.
+const PRIMARY: &str = "primary";
+const FIRST: &str = "tkt";
+
+/// Why a cache cannot be used. One line, naming it.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// Cannot be understood.
+    #[error("{place} is no credential cache ({why}): remove it with kdestroy, or name another in KRB5CCNAME")]
+    Damaged {
+        /// Where.
+        place: CachePlace,
+        /// What is wrong.
+        #[source]
+        why: FormatError,
+    },
+    /// Somebody else's.
+    #[error("{place} belongs to user {uid}, whose tickets are not yours")]
+    Foreign {
+        /// Where.
+        place: CachePlace,
+        /// Whose.
+        uid: u32,
+    },
+    /// Something else than a file.
+    #[error("{0} is not a regular file")]
+    NotFile(CachePlace),
+    /// Another program does not let go of it.
+    #[error("{0} is locked by another program")]
+    Locked(CachePlace),
+    /// There is none.
+    #[error("{0}: no tickets there")]
+    Missing(CachePlace),
+    /// The system refused.
+    #[error("cannot {doing} {place}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        place: CachePlace,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Reads a cache; `None` when there is none.
+pub fn load(place: &CachePlace) -> Result<Option<CredentialCache>, CacheError> {
+    match place {
+        CachePlace::File(path) => load_file(place, path),
+        CachePlace::Dir(folder) => load(&CachePlace::File(primary(place, folder)?)),
+        CachePlace::Keyring(_) => Err(unsupported(place)),
+    }
+}
+
+/// Every single cache at `place`, which may be a collection; the primary one first.
+pub fn members(place: &CachePlace) -> Result<Vec<CachePlace>, CacheError> {
+    match place {
+        CachePlace::File(_) => Ok(vec![place.clone()]),
+        CachePlace::Dir(folder) => members_of_folder(place, folder),
+        CachePlace::Keyring(_) => Err(unsupported(place)),
+    }
+}
+
+/// Puts `cache` in the place of what was there.
+pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheError> {
+    match place {
+        CachePlace::File(path) => {
+            // Held until the new file is there, so that who waits for it sees the new one.
+            let held = lock(place, path)?;
+            replace(place, path, cache, held.as_ref())
+        }
+        CachePlace::Dir(folder) => save(&CachePlace::File(primary(place, folder)?), cache),
+        CachePlace::Keyring(_) => Err(unsupported(place)),
+    }
+}
+
+/// Changes a cache that is there, with nobody else changing it meanwhile.
+pub fn update<T>(place: &CachePlace, change: impl FnOnce(&mut CredentialCache) -> T) -> Result<T, CacheError> {
+    match place {
+        CachePlace::File(path) => {
+            let Some(mut held) = lock(place, path)? else { return Err(CacheError::Missing(place.clone())) };
+            let mut cache = read(place, &mut held)?;
+            let changed = change(&mut cache);
+            replace(place, path, &cache, Some(&held))?;
+            Ok(changed)
+        }
+        CachePlace::Dir(folder) => update(&CachePlace::File(primary(place, folder)?), change),
+        CachePlace::Keyring(_) => Err(unsupported(place)),
+    }
+}
+
+/// Removes a cache; there may be none.
+pub fn destroy(place: &CachePlace) -> Result<(), CacheError> {
+    match place {
+        CachePlace::File(path) => match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", place)(source)),
+            _ => Ok(()),
+        },
+        CachePlace::Dir(folder) => destroy(&CachePlace::File(primary(place, folder)?)),
+        CachePlace::Keyring(_) => Err(unsupported(place)),
+    }
+}
+
+fn failed(doing: &'static str, place: &CachePlace) -> impl Fn(io::Error) -> CacheError {
+    move |source| CacheError::Io { doing, place: place.clone(), source }
+}
+
+fn unsupported(place: &CachePlace) -> CacheError {
+    failed("use", place)(io::ErrorKind::Unsupported.into())
+}
+
+fn load_file(place: &CachePlace, path: &Path) -> Result<Option<CredentialCache>, CacheError> {
+    let Some(mut file) = open(place, path, OpenOptions::new().read(true))? else { return Ok(None) };
+    // A file that nobody may lock (on a read-only file system) is read as it is.
+    let _ = try_lock(&file, libc::F_RDLCK);
+    read(place, &mut file).map(Some)
+}
+
+fn open(place: &CachePlace, path: &Path, options: &mut OpenOptions) -> Result<Option<File>, CacheError> {
+    let file = match options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", place)(error)),
+    };
+    let about = file.metadata().map_err(failed("look at", place))?;
+    if !about.is_file() {
+        return Err(CacheError::NotFile(place.clone()));
+    }
+    let own = nix::unistd::geteuid();
+    if !own.is_root() && about.uid() != own.as_raw() {
+        return Err(CacheError::Foreign { place: place.clone(), uid: about.uid() });
+    }
+    Ok(Some(file))
+}
+
+fn read(place: &CachePlace, file: &mut File) -> Result<CredentialCache, CacheError> {
+    let length = file.metadata().map_err(failed("look at", place))?.len();
+    // Reserved at once, so that no reallocation leaves a copy of a session key behind.
+    let mut octets = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(MAX_FILE).min(MAX_FILE) + 1));
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut octets).map_err(failed("read", place))?;
+    format::parse(&octets).map_err(|why| CacheError::Damaged { place: place.clone(), why })
+}
+
+/// The file, locked against all others; `None` when there is none.
+fn lock(place: &CachePlace, path: &Path) -> Result<Option<File>, CacheError> {
+    for _ in 0..TRIES {
+        let Some(file) = open(place, path, OpenOptions::new().read(true).write(true))? else { return Ok(None) };
+        match try_lock(&file, libc::F_WRLCK) {
+            Ok(()) if is_still(&file, path) => return Ok(Some(file)),
+            // Replaced while we waited: once more with the new one.
+            Ok(()) => {}
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => std::thread::sleep(PAUSE),
+            Err(error) => return Err(failed("lock", place)(error.into())),
+        }
+    }
+    Err(CacheError::Locked(place.clone()))
+}
+
+/// Open file description locks, as MIT's library takes them, over the whole file.
+fn try_lock(file: &File, kind: libc::c_int) -> nix::Result<()> {
+    let lock = libc::flock {
+        l_type: libc::c_short::try_from(kind).unwrap_or_default(),
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+}
+
+fn is_still(file: &File, path: &Path) -> bool {
+    let identity = |about: fs::Metadata| (about.dev(), about.ino());
+    matches!((file.metadata().map(identity), fs::metadata(path).map(identity)), (Ok(held), Ok(there)) if held == there)
+}
+
+/// Writes a new file beside the old one and puts it in its place. It belongs to whom the old one belonged to.
+fn replace(place: &CachePlace, path: &Path, cache: &CredentialCache, old: Option<&File>) -> Result<(), CacheError> {
+    // The name may be a link: what is replaced is what it leads to.
+    let path = if old.is_some() { fs::canonicalize(path).map_err(failed("find", place))? } else { path.to_owned() };
+    let fresh = beside(&path);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        if let Some(about) = old.map(File::metadata).transpose()?
+            && about.uid() != nix::unistd::geteuid().as_raw()
+        {
+            std::os::unix::fs::fchown(&file, Some(about.uid()), Some(about.gid()))?;
+        }
+        file.write_all(&format::emit(cache))?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)
+    })();
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&fresh);
+    }
+    written.map_err(failed("write", place))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut octets = [0; 8];
+    SystemEntropy.fill(&mut octets);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", data_encoding::HEXLOWER.encode(&octets)));
+    name.into()
+}
+
+/// The primary cache of a folder.
+fn primary(place: &CachePlace, folder: &Path) -> Result<PathBuf, CacheError> {
+    let named = match fs::read_to_string(folder.join(PRIMARY)) {
+        Ok(text) => text.trim_end_matches('\n').to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FIRST.to_owned(),
+        Err(error) => return Err(failed("read the primary cache's name of", place)(error)),
+    };
+    if !is_member(&named) {
+        return Err(failed("use the primary cache's name of", place)(io::ErrorKind::InvalidData.into()));
+    }
+    Ok(folder.join(named))
+}
+
+fn is_member(name: &str) -> bool {
+    name.starts_with(FIRST) && !name.contains('/')
+}
+
+fn members_of_folder(place: &CachePlace, folder: &Path) -> Result<Vec<CachePlace>, CacheError> {
+    let primary = primary(place, folder)?;
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", place)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", place))?;
+        if entry.file_name().to_str().is_some_and(is_member) {
+            names.push(entry.path());
+        }
+    }
+    names.sort_by_key(|path| (*path != primary, path.clone()));
+    Ok(names.into_iter().map(CachePlace::File).collect())
+}
