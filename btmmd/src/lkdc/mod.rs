@@ -4,6 +4,7 @@
 //!
 //! - [`crypto`]: encryption types, keys, key agreement.
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
+//! - [`principals`]: who is known here, with keys.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
@@ -12,3 +13,4 @@ pub mod crypto;
 pub mod full_name;
 pub mod keytab;
 pub mod name;
+pub mod principals;

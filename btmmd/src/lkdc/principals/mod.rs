@@ -1,0 +1,79 @@
+//! Who may have tickets, and for what: the users, services and the ticket granting service of this machine's realm, with their keys.
+//!
+//! - [`entry`]: what is known of one principal. [`strength`]: how a ticket was earned. [`totp`]: secrets of one-time codes.
+//!
+//! [`Principals`] is what the KDC looks into: one step, whether there are ten entries or a hundred thousand.
+pub mod entry;
+pub mod strength;
+pub mod totp;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::name::Principal;
+pub use entry::{Entry, Kind, VersionedKeys};
+pub use strength::Strength;
+pub use totp::TotpSecret;
+
+type Table = HashMap<Vec<String>, Arc<Entry>>;
+
+/// The principals of this machine's realm, shared by all who look them up and the one who changes them. A clone is the same table.
+///
+/// A principal is found by its components alone: its name type is a hint (RFC 4120 §6.2), and its realm is the realm.
+#[derive(Clone, Debug, Default)]
+pub struct Principals(Arc<RwLock<Table>>);
+
+impl Principals {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is known of `name`. What was found stays as it was, whatever changes meanwhile.
+    pub fn find(&self, name: &Principal) -> Option<Arc<Entry>> {
+        self.read().get(name.components.as_slice()).cloned()
+    }
+
+    /// Adds an entry, in place of the one of that name if there is one, which is returned.
+    pub fn insert(&self, entry: Entry) -> Option<Arc<Entry>> {
+        self.write().insert(entry.name.components.clone(), Arc::new(entry))
+    }
+
+    /// Forgets `name`.
+    pub fn remove(&self, name: &Principal) -> Option<Arc<Entry>> {
+        self.write().remove(name.components.as_slice())
+    }
+
+    /// Puts `entries` in the place of all there were, at once: nobody sees half of both.
+    pub fn replace(&self, entries: impl IntoIterator<Item = Entry>) {
+        let table = entries.into_iter().map(|entry| (entry.name.components.clone(), Arc::new(entry))).collect();
+        *self.write() = table;
+    }
+
+    /// All entries, in no order.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        // Every change is one assignment: a panic elsewhere leaves no half of it behind.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
