@@ -145,15 +145,14 @@ fn clear_packets(pair: &Pair) -> usize {
     let node = &pair.left.node;
     node.enter(|| {
         let plain = UdpSocket::bind("[::]:0").expect("a socket");
-        eprintln!("unbound: {:?}", plain.send_to(b"in clear?", to));
+        let _refused_under_the_guard = plain.send_to(b"in clear?", to);
         let bound = UdpSocket::bind("[::]:0").expect("a socket");
         nix::sys::socket::setsockopt(&bound, nix::sys::socket::sockopt::BindToDevice, &"wire".into()).expect("bound to the wire");
-        eprintln!("bound: {:?}", bound.send_to(b"in clear?", to));
+        let _refused_under_the_guard = bound.send_to(b"in clear?", to);
     })
     .expect("entered");
-    eprintln!("ping: {:?}", node.ping(&pair.right.network.address.to_string(), 1).map(drop));
+    let _answered_by_nobody = node.ping(&pair.right.network.address.to_string(), 1);
     let seen = capture.stop().expect("a whole capture");
-    eprintln!("on the wire: {:?}", seen.summary());
     seen.naming_prefix(pair.left.network.prefix).len()
 }
 
@@ -163,15 +162,8 @@ fn nothing_leaves_in_clear_before_during_or_after_and_purge_leaves_nothing() {
     let left = &pair.left;
     left.node.ip("route add default via 2001:db8::2 dev wire").expect("a way out");
     left.node.ping("2001:db8::2", 10).expect("the way out works");
-    // Under emulation a try may lose some: what counts is that the experiment sees what leaves.
-    let mut seen = 0;
-    assert!(
-        (0..10).any(|_| {
-            seen += clear_packets(&pair);
-            seen >= 3
-        }),
-        "without the guard the experiment itself sees them"
-    );
+    // One from each socket, the echo request, and what the other machine answers.
+    assert!(clear_packets(&pair) >= 3, "without the guard the experiment itself sees them");
     pair.runtime.block_on(left.xfrm.raise_guard(&left.network)).expect("the guard");
     assert_eq!(clear_packets(&pair), 0, "guard alone");
     pair.raise().expect("the inner network");

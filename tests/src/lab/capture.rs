@@ -1,13 +1,15 @@
 //! What was really sent: a capture on the internet, and the questions asked of it.
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
+use super::last_frame::LastFrame;
 use super::packet::{Kind, Packet, read_pcap};
 use super::{Node, Running};
 
@@ -16,6 +18,7 @@ use super::{Node, Running};
 pub struct Capture {
     tcpdump: Running,
     file: PathBuf,
+    last: LastFrame,
 }
 
 impl Capture {
@@ -28,7 +31,8 @@ impl Capture {
         command.args(["-i", interface, "-n", "-s", "0", "-B", "65536", "-U", "-Z", "root", "-w"]).arg(&file);
         let mut tcpdump = node.spawn(command)?;
         tcpdump.wait_for("listening on", Duration::from_secs(30))?;
-        Ok(Self { tcpdump, file })
+        let last = node.enter(|| LastFrame::new(interface))??;
+        Ok(Self { tcpdump, file, last })
     }
 
     /// What was captured so far, while it goes on. A frame of the last moments may be missing.
@@ -37,14 +41,34 @@ impl Capture {
     }
 
     /// Ends the capture.
+    ///
+    /// The kernel hands frames over in blocks, up to a second or two late, and what it still holds is lost when tcpdump ends. A frame of
+    /// our own goes last: once that one is in the file, so is everything before it.
     pub fn stop(mut self) -> Result<Seen> {
-        // tcpdump takes what the kernel holds for it up to a second later.
-        std::thread::sleep(Duration::from_millis(300));
+        self.last.send()?;
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.ends_with_last()? {
+            ensure!(self.tcpdump.is_running(), "tcpdump ended by itself:\n{}", self.tcpdump.log());
+            ensure!(Instant::now() < until, "the capture does not see its own frame:\n{}", self.tcpdump.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.tcpdump.signal(Signal::SIGINT)?;
         self.tcpdump.wait(Duration::from_secs(30))?;
         let log = self.tcpdump.log();
-        anyhow::ensure!(log.contains("\n0 packets dropped by kernel"), "the capture is not whole:\n{log}");
-        Seen::read(&self.file)
+        ensure!(log.contains("\n0 packets dropped by kernel"), "the capture is not whole:\n{log}");
+        let mut seen = Seen::read(&self.file)?;
+        seen.packets.retain(|packet| !packet.contains(self.last.mark()));
+        Ok(seen)
+    }
+
+    fn ends_with_last(&self) -> Result<bool> {
+        const ENOUGH: u64 = 256 * 1024;
+        let mut file = std::fs::File::open(&self.file).with_context(|| format!("opening {}", self.file.display()))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail)?;
+        Ok(tail.windows(self.last.mark().len()).any(|window| window == self.last.mark()))
     }
 }
 

@@ -14,6 +14,7 @@
 //!
 //! Everything made here is inside namespaces of its own and ends with its guard, or with this process.
 mod capture;
+mod last_frame;
 pub mod kerberos;
 mod node;
 mod packet;
