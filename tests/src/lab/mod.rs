@@ -14,8 +14,8 @@
 //!
 //! Everything made here is inside namespaces of its own and ends with its guard, or with this process.
 mod capture;
-mod last_frame;
 pub mod kerberos;
+mod last_frame;
 mod node;
 mod packet;
 mod process;
