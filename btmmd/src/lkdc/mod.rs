@@ -4,6 +4,7 @@
 //!
 //! - [`crypto`]: encryption types, keys, key agreement.
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
+//! - [`kdc`]: requests answered.
 //! - [`principals`]: who is known here, with keys.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
@@ -11,6 +12,7 @@ pub mod asn1;
 pub mod ccache;
 pub mod crypto;
 pub mod full_name;
+pub mod kdc;
 pub mod keytab;
 pub mod name;
 pub mod principals;

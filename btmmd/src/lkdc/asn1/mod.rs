@@ -3,12 +3,14 @@
 //! - [`bounds`]: size and depth are checked before anything is decoded.
 //! - [`time`]: `KerberosTime` without fractions of a second.
 //! - [`flags`]: bit strings of at least 32 bits.
+//! - [`write`]: DER written without a value tree.
 //! - [`raw`]: parts of a request as the sender encoded them, which checksums cover.
 
 pub mod bounds;
 pub mod flags;
 pub mod raw;
 pub mod time;
+pub mod write;
 
 use rasn_kerberos::KerberosString;
 
@@ -16,6 +18,7 @@ pub use bounds::{MAX_DEPTH, MAX_MESSAGE};
 pub use flags::{flag_bits, flags};
 pub use raw::req_body;
 pub use time::{system_time, time};
+pub use write::Der;
 
 /// Why octets were refused. Sender's fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

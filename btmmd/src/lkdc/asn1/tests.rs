@@ -90,3 +90,29 @@ fn strings_outside_general_string_do_not_panic() {
     assert_eq!(text(&string("alice")).unwrap(), "alice");
     assert_eq!(string("à").as_bytes(), b"??");
 }
+
+#[test]
+fn the_writer_agrees_with_the_encoder() {
+    for seconds in (0..253_402_300_799_u64).step_by(86_399 * 97).chain([
+        951_782_400,
+        951_868_799,
+        1_709_164_800,
+        4_107_542_400,
+        253_402_300_799,
+        u64::MAX,
+    ]) {
+        assert_eq!(*Der::of(|der| der.time(seconds)), encode(&time::from_seconds(seconds)), "{seconds}");
+    }
+    for number in [0, 1, 127, 128, 255, 256, 32_767, 32_768, -1, -128, -129, i64::from(u32::MAX), i64::MAX, i64::MIN] {
+        assert_eq!(*Der::of(|der| der.integer(number)), encode(&rasn::types::Integer::from(number)), "{number}");
+    }
+    for length in [0, 127, 128, 255, 256, 65_535, 65_536] {
+        let octets = vec![7; length];
+        assert_eq!(*Der::of(|der| der.octets(&octets)), encode(&rasn::types::OctetString::from(octets.clone())), "{length}");
+    }
+    let name = crate::lkdc::name::Principal::service("host", &"x".repeat(200));
+    assert_eq!(*Der::of(|der| der.principal(&name)), encode(&name.to_message()));
+    assert_eq!(*Der::of(|der| der.flags(0x4080_0010)), encode(&flags(0x4080_0010)));
+    let data = rasn_kerberos::EncryptedData { etype: 18, kvno: Some(3), cipher: vec![1; 300].into() };
+    assert_eq!(*Der::of(|der| der.encrypted(18, Some(3), &[1; 300])), encode(&data));
+}

@@ -1,0 +1,259 @@
+//! The AS exchange (RFC 4120 §3.1): a client proves itself and gets its first ticket.
+
+use std::sync::Arc;
+
+use rasn_kerberos::{AsReq, KdcReqBody, PaData};
+
+use super::error::{EData, ErrorCode, Refusal};
+use super::message::{self, Reply, ReplyPart};
+use super::options::Flags;
+use super::policy::Wanted;
+use super::preauth::{Asked, Proof, Verdict, pa};
+use super::ticket::{self, Contents};
+use super::{Kdc, Request, Story, common_etypes, etype_info, indicator, malformed, may_be_machine, replay, sealing_key, session_etype};
+use crate::entropy::Entropy;
+use crate::lkdc::asn1::time::to_seconds;
+use crate::lkdc::asn1::{self, Der};
+use crate::lkdc::crypto::{Key, usage};
+use crate::lkdc::name::{ANONYMOUS_REALM, APPLE_LKDC, NT_ENTERPRISE, Principal};
+use crate::lkdc::principals::{Entry, Kind};
+
+/// Options that only mean something with a ticket in hand.
+const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).with(Flags::FORWARDED).with(Flags::ENC_TKT_IN_SKEY);
+
+/// Answers an AS-REQ.
+pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
+    let AsReq(message) = asn1::decode(request.bytes).map_err(malformed)?;
+    let req_body = asn1::req_body(request.bytes).map_err(malformed)?;
+    let padata = message.padata.unwrap_or_default();
+    let asked = Initial::new(kdc, &message.req_body, story)?;
+    let etypes = common_etypes(&message.req_body.etype)?;
+    let view = Asked {
+        body: &message.req_body,
+        req_body,
+        padata: &padata,
+        client: &asked.client,
+        entry: asked.entry.as_deref(),
+        client_key: asked.entry.as_deref().and_then(|entry| entry.preferred(&etypes)).map(|(_, key)| key),
+        realm: kdc.realm(),
+        etypes: &etypes,
+        armor: None,
+        skew: kdc.settings.policy.skew,
+        now: request.now,
+    };
+    let proof = prove(kdc, &view, request, entropy)?;
+    issue(kdc, request, &view, &asked, proof, story, entropy)
+}
+
+/// Who asks for what, before anything is proven.
+struct Initial {
+    client: Principal,
+    entry: Option<Arc<Entry>>,
+    crealm: String,
+    service: Principal,
+    service_entry: Arc<Entry>,
+    options: Flags,
+}
+
+impl Initial {
+    fn new(kdc: &Kdc, body: &KdcReqBody, story: &mut Story) -> Result<Self, Refusal> {
+        let options = Flags(asn1::flag_bits(&body.kdc_options.0));
+        let nobody = || Refusal::new(ErrorCode::KDC_ERR_C_PRINCIPAL_UNKNOWN, "the request names no client");
+        let nothing = || Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, "the request names no service");
+        let asked = Principal::of_message(body.cname.as_ref().ok_or_else(nobody)?).map_err(malformed)?;
+        let service = Principal::of_message(body.sname.as_ref().ok_or_else(nothing)?).map_err(malformed)?;
+        let realm = asn1::text(&body.realm).map_err(malformed)?;
+        story.client = Some((kdc.realm().to_string(), asked.clone()));
+        story.service = Some(service.clone());
+        own_realm(kdc, realm)?;
+        let client = canonical_client(asked, options);
+        let (crealm, entry) = find_client(kdc, &client, options)?;
+        story.client = Some((crealm.clone(), client.clone()));
+        if options.has(TGS_ONLY) {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "an option that needs a ticket"));
+        }
+        let (service, service_entry) = kdc.open_service(&service, options.has(Flags::CANONICALIZE))?;
+        if matches!(service_entry.kind, Kind::User { .. }) {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_MUST_USE_USER2USER, format!("{service} is a user, not a service")));
+        }
+        Ok(Self { client, entry, crealm, service, service_entry, options })
+    }
+}
+
+/// Ours, or the name under which machines are asked for their realm: then the client is told the true one (RFC 6806 §7).
+fn own_realm(kdc: &Kdc, realm: &str) -> Result<(), Refusal> {
+    if realm == kdc.realm().as_str() {
+        return Ok(());
+    }
+    match realm.strip_prefix(APPLE_LKDC) {
+        Some(rest) if rest.is_empty() || rest.starts_with(':') => {
+            Err(Refusal::new(ErrorCode::KDC_ERR_WRONG_REALM, "this machine's realm is the one in crealm"))
+        }
+        _ => Err(Refusal::new(ErrorCode::KDC_ERR_C_PRINCIPAL_UNKNOWN, format!("this is not the KDC of {realm}"))),
+    }
+}
+
+/// `alice@zone`, in one component, is `alice` for who lets names be replaced (RFC 6806 §5).
+fn canonical_client(asked: Principal, options: Flags) -> Principal {
+    match asked.components.as_slice() {
+        [name] if asked.name_type == NT_ENTERPRISE && options.has(Flags::CANONICALIZE) => {
+            Principal::user(name.split('@').next().unwrap_or(name))
+        }
+        _ => asked,
+    }
+}
+
+fn find_client(kdc: &Kdc, client: &Principal, options: Flags) -> Result<(String, Option<Arc<Entry>>), Refusal> {
+    if client.is_anonymous() {
+        if !options.has(Flags::ANONYMOUS) {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "the anonymous client must ask to be anonymous"));
+        }
+        return Ok((ANONYMOUS_REALM.to_owned(), None));
+    }
+    if options.has(Flags::ANONYMOUS) {
+        return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "a client with a name cannot ask to be anonymous"));
+    }
+    let entry = kdc.principals().find(client);
+    match &entry {
+        Some(entry) if !entry.enabled => return Err(Refusal::new(ErrorCode::KDC_ERR_CLIENT_REVOKED, format!("{client} is disabled"))),
+        Some(entry) if matches!(entry.kind, Kind::Krbtgt) => {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, "the ticket granting service is nobody's client"));
+        }
+        Some(_) => {}
+        None if may_be_machine(client) => {}
+        None => return Err(Refusal::new(ErrorCode::KDC_ERR_C_PRINCIPAL_UNKNOWN, format!("no client {client} here"))),
+    }
+    Ok((kdc.realm().to_string(), entry))
+}
+
+/// Lets the mechanisms judge what came along, in the order in which it came.
+fn prove(kdc: &Kdc, view: &Asked<'_>, request: &Request<'_>, entropy: &mut dyn Entropy) -> Result<Proof, Refusal> {
+    let mut first_refusal = None;
+    for padata in view.padata {
+        let Some(mechanism) = kdc.mechanisms.iter().find(|mechanism| mechanism.takes() == padata.r#type) else { continue };
+        match mechanism.judge(view, &padata.value, entropy) {
+            Ok(Verdict::Proven(proof)) => {
+                kdc.spend(replay::proof_digest(padata.r#type, &padata.value), request)?;
+                return Ok(proof);
+            }
+            Ok(Verdict::More(mut methods)) => {
+                methods.extend(view.entry.and_then(|entry| etype_info::etype_info2(entry, view.etypes)));
+                let reason = "the next message of the exchange";
+                return Err(Refusal::new(ErrorCode::KDC_ERR_MORE_PREAUTH_DATA_REQUIRED, reason).with_methods(methods));
+            }
+            Err(refusal) => {
+                first_refusal.get_or_insert(refusal);
+            }
+        }
+    }
+    match first_refusal {
+        None => {
+            let refusal = Refusal::new(ErrorCode::KDC_ERR_PREAUTH_REQUIRED, "a proof is needed");
+            Err(refusal.with_methods(methods(kdc, view, entropy)))
+        }
+        Some(refusal) if refusal.code == ErrorCode::KDC_ERR_PREAUTH_FAILED && matches!(refusal.data, EData::None) => {
+            Err(refusal.with_methods(methods(kdc, view, entropy)))
+        }
+        Some(refusal) => Err(refusal),
+    }
+}
+
+/// METHOD-DATA: all the ways in which this client can prove itself.
+fn methods(kdc: &Kdc, view: &Asked<'_>, entropy: &mut dyn Entropy) -> Vec<PaData> {
+    let mut methods: Vec<PaData> = kdc.mechanisms.iter().flat_map(|mechanism| mechanism.offer(view, entropy)).collect();
+    methods.extend(view.entry.and_then(|entry| etype_info::etype_info2(entry, view.etypes)));
+    methods
+}
+
+fn wanted(body: &KdcReqBody, options: Flags) -> Wanted {
+    Wanted { options, from: body.from.as_ref().map(to_seconds), till: to_seconds(&body.till), rtime: body.rtime.as_ref().map(to_seconds) }
+}
+
+fn issue(
+    kdc: &Kdc,
+    request: &Request<'_>,
+    view: &Asked<'_>,
+    asked: &Initial,
+    proof: Proof,
+    story: &mut Story,
+    entropy: &mut dyn Entropy,
+) -> Result<Vec<u8>, Refusal> {
+    if !asked.service_entry.accepts(&proof.strengths) {
+        let reason = format!("{} asks for a stronger proof", asked.service);
+        return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, reason));
+    }
+    let policy = &kdc.settings.policy;
+    let (times, time_flags) = policy.times(&wanted(view.body, asked.options), None, request.seconds)?;
+    let protects = view.padata.iter().any(|padata| padata.r#type == pa::REQ_ENC_PA_REP);
+    let granted = asked.options.among(policy.grants).among(Flags::FORWARDABLE.with(Flags::PROXIABLE).with(Flags::MAY_POSTDATE));
+    let flags = granted
+        .with(time_flags)
+        .with(Flags::INITIAL)
+        .with(Flags::PRE_AUTHENT)
+        .with_if(proof.hardware, Flags::HW_AUTHENT)
+        .with_if(protects, Flags::ENC_PA_REP)
+        .with_if(asked.client.is_anonymous(), Flags::ANONYMOUS);
+    let session = match proof.session_key {
+        Some(key) => key,
+        None => Key::random(session_etype(view.etypes, &asked.service_entry)?, entropy),
+    };
+    let contents = Contents {
+        flags,
+        session: &session,
+        crealm: &asked.crealm,
+        client: &asked.client,
+        times,
+        addresses: view.body.addresses.as_deref(),
+    };
+    let service_key = sealing_key(&asked.service_entry)?;
+    let is_tgs = matches!(asked.service_entry.kind, Kind::Krbtgt);
+    let indicators = if is_tgs {
+        indicator::container(&proof.strengths, &contents, &service_key, None)
+    } else {
+        indicator::container(&proof.strengths, &contents, &sealing_key(&*kdc.krbtgt_entry()?)?, Some(&service_key))
+    };
+    let sealed = ticket::seal(&contents.encode(&indicators), kdc.realm().as_str(), &asked.service, &service_key, entropy);
+
+    let own = view.entry.zip(view.client_key);
+    let (reply_key, kvno) = match (&proof.reply_key, own) {
+        (Some(key), _) => (key, None),
+        (None, Some((entry, key))) => (key, entry.current().map(|keys| keys.kvno)),
+        (None, None) => return Err(Refusal::new(ErrorCode::KDC_ERR_NULL_KEY, "there is no key for the reply")),
+    };
+    let mut padata = proof.padata;
+    if let (Some((entry, key)), None) = (own, &proof.reply_key) {
+        padata.extend(etype_info::etype_info2(entry, &[key.etype()]));
+    }
+    let protected = if protects { protection(request.bytes, reply_key) } else { Vec::new() };
+    let part = ReplyPart {
+        kind: message::AS,
+        session: &session,
+        nonce: view.body.nonce,
+        flags,
+        times,
+        realm: kdc.realm().as_str(),
+        service: &asked.service,
+        addresses: view.body.addresses.as_deref(),
+        padata: &protected,
+        now: request.seconds,
+    };
+    let cipher = reply_key.encrypt(usage::AS_REP, &part.encode(), entropy);
+    story.strengths = proof.strengths;
+    story.until = times.end;
+    let reply = Reply {
+        kind: message::AS,
+        padata: &padata,
+        crealm: &asked.crealm,
+        client: &asked.client,
+        ticket: &sealed,
+        part: (reply_key.etype().number(), kvno, &cipher),
+    };
+    Ok(reply.encode())
+}
+
+/// The checksum by which the client sees that its request arrived as it was sent (RFC 6806 §11).
+fn protection(request: &[u8], reply_key: &Key) -> Vec<PaData> {
+    let checksum = reply_key.checksum(usage::AS_REQ, request);
+    let value = Der::of(|der| der.typed(reply_key.etype().checksum_type(), &checksum));
+    vec![PaData { r#type: pa::REQ_ENC_PA_REP, value: value.to_vec().into() }]
+}

@@ -1,0 +1,245 @@
+//! The KDC: a function of a request, the time and what it knows, to a reply and what the audit log is told.
+//!
+//! - `as_exchange`: a client proves itself. `tgs_exchange`: a ticket pays for another one.
+//! - [`preauth`]: the table of ways to prove oneself. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
+//! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
+//! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
+
+mod as_exchange;
+pub mod error;
+mod etype_info;
+pub mod event;
+pub mod indicator;
+pub mod message;
+pub mod options;
+pub mod policy;
+pub mod preauth;
+pub mod replay;
+mod tgs_exchange;
+pub mod ticket;
+pub mod timestamp;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::asn1::{self, Asn1Error, raw, time, write};
+use super::crypto::Etype;
+use super::name::{Principal, RealmName};
+use super::principals::{Entry, Kind, Principals, Strength};
+use crate::entropy::Entropy;
+use error::{ErrorCode, Refusal};
+use event::{Event, Exchange, Outcome, Source};
+use message::ErrorMessage;
+use policy::Policy;
+use preauth::Mechanism;
+use replay::{Digest, Freshness, ReplayCache};
+use ticket::ServiceKey;
+
+/// What a KDC is told when it is made.
+pub struct Settings {
+    /// The realm that this machine's key names.
+    pub realm: RealmName,
+    /// What tickets are given.
+    pub policy: Policy,
+    /// This machine's name in the zone: the canonical host of its services.
+    pub host: String,
+}
+
+/// The KDC of one realm. Any number of threads may ask it at once: nothing on the way to a ticket is locked for longer than a look-up.
+pub struct Kdc {
+    settings: Settings,
+    principals: Principals,
+    mechanisms: Vec<Box<dyn Mechanism>>,
+    replays: ReplayCache,
+    krbtgt: Principal,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub struct Answer {
+    /// To be sent back; empty for octets that are no request and deserve no answer.
+    pub reply: Vec<u8>,
+    /// For the audit log.
+    pub events: Vec<Event>,
+}
+
+/// What has been learnt of a request so far: an error message and the audit log tell of it.
+#[derive(Default)]
+struct Story {
+    client: Option<(String, Principal)>,
+    service: Option<Principal>,
+    strengths: Vec<Strength>,
+    until: u64,
+    how: &'static str,
+}
+
+/// A request as it came.
+struct Request<'a> {
+    bytes: &'a [u8],
+    digest: Digest,
+    source: Source,
+    now: SystemTime,
+    seconds: u64,
+}
+
+impl Kdc {
+    /// A KDC for these principals. `mechanisms` are offered in their order.
+    pub fn new(settings: Settings, principals: Principals, mechanisms: Vec<Box<dyn Mechanism>>) -> Self {
+        let krbtgt = Principal::krbtgt(settings.realm.as_str());
+        let replays = ReplayCache::new(settings.policy.skew.as_secs().saturating_mul(2));
+        Self { settings, principals, mechanisms, replays, krbtgt }
+    }
+
+    /// Our realm.
+    pub fn realm(&self) -> &RealmName {
+        &self.settings.realm
+    }
+
+    /// Who may have tickets, and for what.
+    pub fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
+    /// Answers an AS-REQ or a TGS-REQ.
+    pub fn answer(&self, request: &[u8], from: Source, now: SystemTime, entropy: &mut dyn Entropy) -> Answer {
+        let exchange = match raw::tag(request) {
+            Some(tag) if tag == write::application(10) => Exchange::As,
+            Some(tag) if tag == write::application(12) => Exchange::Tgs,
+            _ => return Answer { reply: Vec::new(), events: Vec::new() },
+        };
+        let digest = replay::request_digest(request, from.address.ip());
+        let told = |story: Story, outcome| Event {
+            exchange,
+            source: from,
+            client: story.client.map(|(_, client)| client),
+            service: story.service,
+            outcome,
+        };
+        if let Some(reply) = self.replays.reply(&digest) {
+            return Answer { reply: reply.to_vec(), events: vec![told(Story::default(), Outcome::Repeated)] };
+        }
+        let request = Request { bytes: request, digest, source: from, now, seconds: time::seconds(now) };
+        let mut story = Story::default();
+        let result = match exchange {
+            Exchange::As => as_exchange::answer(self, &request, &mut story, entropy),
+            Exchange::Tgs => tgs_exchange::answer(self, &request, &mut story, entropy),
+        };
+        match result {
+            Ok(reply) => {
+                self.replays.keep(digest, &reply, request.seconds);
+                let until = asn1::system_time(&time::from_seconds(story.until));
+                let outcome = Outcome::Issued { strengths: std::mem::take(&mut story.strengths), until, how: story.how };
+                Answer { reply, events: vec![told(story, outcome)] }
+            }
+            Err(refusal) => {
+                let reply = self.error(&refusal, &story, now);
+                let outcome = match refusal {
+                    refusal if refusal.is_step() => Outcome::Continued,
+                    Refusal { code, reason, .. } => Outcome::Refused { code, reason },
+                };
+                Answer { reply, events: vec![told(story, outcome)] }
+            }
+        }
+    }
+
+    fn error(&self, refusal: &Refusal, story: &Story, now: SystemTime) -> Vec<u8> {
+        let client = story.client.as_ref().map(|(realm, client)| (realm.as_str(), client));
+        let service = story.service.as_ref().unwrap_or(&self.krbtgt);
+        ErrorMessage { refusal, client, realm: self.realm().as_str(), service, now }.encode()
+    }
+
+    /// The service of that name, and the name its ticket gets. Services on this machine are also found under the realm's name,
+    /// `localhost` and the machine's short name; with `canonicalize` the ticket then says the full one.
+    fn service(&self, name: &Principal, canonicalize: bool) -> Option<(Principal, Arc<Entry>)> {
+        if let Some(entry) = self.principals.find(name) {
+            return Some((name.clone(), entry));
+        }
+        let [service, host] = name.components.as_slice() else { return None };
+        let short = self.settings.host.split('.').next().unwrap_or_default();
+        let ours = [self.realm().as_str(), "localhost", short, self.settings.host.as_str()];
+        if !ours.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+            return None;
+        }
+        let full = Principal::service(service, &self.settings.host);
+        let entry = self.principals.find(&full)?;
+        Some((if canonicalize { full } else { name.clone() }, entry))
+    }
+
+    /// The service, when it may be had tickets for.
+    fn open_service(&self, name: &Principal, canonicalize: bool) -> Result<(Principal, Arc<Entry>), Refusal> {
+        let unknown = || Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, format!("no service {name} here"));
+        let (name, entry) = self.service(name, canonicalize).ok_or_else(unknown)?;
+        if !entry.enabled {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_SERVICE_REVOKED, format!("{name} is disabled")));
+        }
+        Ok((name, entry))
+    }
+
+    /// Whether a client without a proof of its own may still go on with the ticket it has.
+    fn still_welcome(&self, crealm: &str, client: &Principal) -> Result<(), Refusal> {
+        if client.is_anonymous() {
+            return Ok(());
+        }
+        if crealm != self.realm().as_str() {
+            return Err(Refusal::new(ErrorCode::KDC_ERR_C_PRINCIPAL_UNKNOWN, format!("{client} is of another realm")));
+        }
+        match self.principals.find(client) {
+            Some(entry) if !entry.enabled => Err(Refusal::new(ErrorCode::KDC_ERR_CLIENT_REVOKED, format!("{client} is disabled"))),
+            Some(_) => Ok(()),
+            None if may_be_machine(client) => Ok(()),
+            None => Err(Refusal::new(ErrorCode::KDC_ERR_C_PRINCIPAL_UNKNOWN, format!("{client} is no longer known"))),
+        }
+    }
+
+    fn spend(&self, proof: Digest, request: &Request<'_>) -> Result<(), Refusal> {
+        match self.replays.spend(proof, request.digest, request.seconds) {
+            Freshness::Fresh => Ok(()),
+            Freshness::Replayed => Err(Refusal::new(ErrorCode::KRB_AP_ERR_REPEAT, "this proof was used before")),
+        }
+    }
+
+    /// The key and version that our own tickets are sealed with.
+    fn krbtgt_entry(&self) -> Result<Arc<Entry>, Refusal> {
+        self.principals.find(&self.krbtgt).ok_or_else(|| Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, "the realm has no key yet"))
+    }
+}
+
+/// A client that needs no entry: its certificate speaks for it.
+fn may_be_machine(client: &Principal) -> bool {
+    matches!(client.components.as_slice(), [service, _] if service == "host")
+}
+
+/// What seals tickets for this entry.
+fn sealing_key(entry: &Entry) -> Result<ServiceKey<'_>, Refusal> {
+    let none = || Refusal::new(ErrorCode::KDC_ERR_NULL_KEY, format!("{} has no key", entry.name));
+    let current = entry.current().ok_or_else(none)?;
+    let key = current.keys.first().ok_or_else(none)?;
+    Ok(ServiceKey { key, kvno: Some(current.kvno) })
+}
+
+/// Those of the client's encryption types that we speak, in its order.
+fn common_etypes(wanted: &[i32]) -> Result<Vec<Etype>, Refusal> {
+    let common: Vec<Etype> = wanted.iter().filter_map(|number| Etype::from_number(*number)).collect();
+    if common.is_empty() {
+        return Err(Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, format!("no common encryption type among {wanted:?}")));
+    }
+    Ok(common)
+}
+
+/// The session key's type: the first of the client's that the service has a key for, because then it speaks it.
+fn session_etype(common: &[Etype], service: &Entry) -> Result<Etype, Refusal> {
+    let spoken =
+        |etype: &&Etype| matches!(service.kind, Kind::User { .. }) || service.current().is_some_and(|keys| keys.key(**etype).is_some());
+    common
+        .iter()
+        .find(spoken)
+        .copied()
+        .ok_or_else(|| Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, format!("{} has no key of a type the client speaks", service.name)))
+}
+
+fn malformed(error: Asn1Error) -> Refusal {
+    Refusal::new(ErrorCode::KRB_ERR_GENERIC, format!("malformed request: {error}"))
+}
+
+#[cfg(test)]
+mod tests;
