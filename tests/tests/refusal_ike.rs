@@ -2,12 +2,13 @@
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use btmm_tests::sim::Sim;
 use btmm_tests::sim::credentials::{Authority, Held, Identity};
 use btmm_tests::sim::node::{Node, Told};
-use btmmd::ike::{Cause, CredentialError, Credentials, Ike, IkeConfig, PeerIdentity, Reason, SignatureAlgorithm};
+use btmmd::ike::{Cause, CredentialError, Credentials, Ike, IkeConfig, Input, PeerIdentity, Reason, SignatureAlgorithm};
 
 const ED25519: SignatureAlgorithm = SignatureAlgorithm::Ed25519;
 
@@ -48,6 +49,41 @@ impl Credentials for Liar {
 
     fn verify_peer(&self, certificate: &[u8], intermediates: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
         self.held.verify_peer(certificate, intermediates)
+    }
+}
+
+/// A machine that stops believing the others.
+struct Fickle {
+    held: Held,
+    removed: Arc<AtomicBool>,
+}
+
+impl Credentials for Fickle {
+    fn certificate(&self) -> &[u8] {
+        self.held.certificate()
+    }
+
+    fn name(&self) -> &str {
+        self.held.name()
+    }
+
+    fn inner(&self) -> Ipv6Addr {
+        self.held.inner()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.held.algorithm()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
+        self.held.sign(message)
+    }
+
+    fn verify_peer(&self, certificate: &[u8], intermediates: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
+        match self.removed.load(Ordering::Relaxed) {
+            true => Err(CredentialError("removed".to_owned())),
+            false => self.held.verify_peer(certificate, intermediates),
+        }
     }
 }
 
@@ -180,4 +216,33 @@ fn a_responder_that_is_not_the_one_asked_for_refuses() {
         (why.reason, why.text.as_str()),
         (Reason::AuthenticationFailed, "c.x.internal does not accept our certificate or signature")
     );
+}
+
+#[test]
+fn a_peer_that_is_not_believed_any_more_loses_its_states_at_once_and_does_not_come_back() {
+    let (cast, removed) = (Cast::new(), Arc::new(AtomicBool::new(false)));
+    let fickle = Fickle { held: Held(cast.b.clone()), removed: removed.clone() };
+    let mut sim = cast.sim();
+    sim.nodes[1].ike = Ike::new(IkeConfig::default(), Box::new(fickle), Box::new(btmm_tests::sim::random::Random::new(5)));
+    sim.want(0);
+    sim.run_for(Duration::from_secs(1));
+    sim.input(1, Input::TrustChanged);
+    sim.run_for(Duration::from_secs(1));
+    sim.converged().expect("whoever is still believed stays");
+
+    removed.store(true, Ordering::Relaxed);
+    // It does not answer.
+    sim.network.loss = 1000;
+    sim.input(1, Input::TrustChanged);
+    assert_eq!((sim.nodes[1].kernel.count(), sim.nodes[1].ike.counts().established), ((0, 0), 0), "no time has passed");
+    let text = "a.x.internal is not believed any more: removed";
+    assert!(matches!(&sim.nodes[1].told[..], [Told::Up, Told::Down(why)] if why.reason == Reason::NotBelieved && why.text == text));
+    sim.run_for(Duration::from_secs(5));
+
+    sim.network.heal();
+    sim.run_for(Duration::from_secs(600));
+    assert_eq!((sim.nodes[1].told.len(), sim.nodes[1].kernel.count()), (2, (0, 0)), "{:?}", sim.nodes[1].told);
+    assert_eq!(sim.nodes[0].kernel.count(), (0, 0));
+    let refused = |told: &Told| matches!(told, Told::Failed(why) if why.reason == Reason::AuthenticationFailed);
+    assert!(sim.nodes[0].told.last().is_some_and(refused), "{:?}", sim.nodes[0].told.last());
 }

@@ -13,7 +13,7 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 
-use super::certificate::{AccountTrust, CertificateError};
+use super::certificate::{AccountTrust, BACKDATED, CertificateError};
 use super::key::{KeyAlgorithm, KeyError, MachineKey, random};
 use super::name::{AccountName, MachineName, ZoneName};
 use super::prefix::UlaPrefix;
@@ -21,8 +21,6 @@ use super::public_key::PublicKey;
 
 /// How long a sharing certificate is valid.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How far a certificate's start lies in the past, so that a peer whose clock is a little behind believes it.
-const BACKDATED: Duration = Duration::from_secs(300);
 /// The CA certificate outlives its owner's interest in it: it is the account.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(50 * 365 * 24 * 3600);
 

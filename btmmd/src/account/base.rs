@@ -75,7 +75,7 @@ pub fn create(state_dir: &Path, options: AccountOptions, now: SystemTime) -> Res
     let authority = Authority::create(options.account.clone(), zone, prefix, now)?;
     let key = linux::machine_key(state_dir)?;
     let public = PublicKey::from_spki(key.spki())?;
-    let mut book = Book { format: FORMAT, serial: 0, members: Vec::new(), invitations: Invitations::default() };
+    let mut book = Book { format: FORMAT, serial: 0, changed_at: 0, members: Vec::new(), invitations: Invitations::default() };
     let tsig = book.add(&authority, &public, &options.machine, true, now)?;
     let identity = Identity {
         certificate: authority.issue(&public, &options.machine, now)?,

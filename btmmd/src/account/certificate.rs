@@ -14,6 +14,9 @@ use x509_cert::ext::pkix::name::GeneralName;
 use super::name::{MachineName, ZoneName};
 use super::prefix::UlaPrefix;
 
+/// How far a certificate's start lies before the moment at which it was issued, so that a peer whose clock is a little behind believes it.
+pub(super) const BACKDATED: Duration = Duration::from_secs(300);
+
 /// The largest certificate that is looked at, in octets.
 pub const MAX_CERTIFICATE: usize = 8192;
 
@@ -143,6 +146,12 @@ pub enum CertificateError {
         /// Subject of the certificate.
         subject: String,
     },
+    /// A certificate of this account for a machine that is not in it any more.
+    #[error("{subject} is not in the account any more")]
+    Removed {
+        /// Subject of the certificate.
+        subject: String,
+    },
     /// A machine of the account that poses as its base.
     #[error("{subject} answers in place of the base, {base}")]
     NotTheBase {
@@ -190,6 +199,11 @@ pub(super) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: 
 pub fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), CertificateError> {
     let validity = Reading::of(certificate)?.certificate.tbs_certificate.validity;
     Ok((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
+}
+
+/// When the CA issued `certificate` (DER), by its own clock.
+pub(super) fn issued_at(certificate: &[u8]) -> Result<SystemTime, CertificateError> {
+    Ok(validity(certificate)?.0 + BACKDATED)
 }
 
 /// When a certificate should be renewed: at two thirds of its life.

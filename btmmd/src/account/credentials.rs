@@ -1,7 +1,7 @@
 //! The identity in the service of IKE.
 
 use std::net::Ipv6Addr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::sync::watch;
@@ -33,13 +33,13 @@ impl IdentityCredentials {
     fn verify(&self, certificate: &[u8]) -> Result<certificate::PeerIdentity, CertificateError> {
         let peer = certificate::verify_peer(certificate, self.identity.trust(), (self.now)())?;
         let roster = self.roster.borrow();
-        // A machine that our roster lacks may have joined since; one that it knows by another key has been replaced.
-        match roster.as_ref().and_then(|roster| roster.machine(&peer.name)) {
-            Some(_) if !roster.as_ref().is_some_and(|roster| roster.holds(&peer.name, &peer.spki)) => {
-                Err(CertificateError::Replaced { subject: peer.fqdn })
-            }
-            _ => Ok(peer),
+        let Some(roster) = roster.as_ref().filter(|roster| !roster.holds(&peer.name, &peer.spki)) else { return Ok(peer) };
+        if roster.machine(&peer.name).is_some() {
+            return Err(CertificateError::Replaced { subject: peer.fqdn });
         }
+        // A machine that our roster lacks may have joined since.
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(roster.changed_at());
+        if certificate::issued_at(certificate)? <= changed { Err(CertificateError::Removed { subject: peer.fqdn }) } else { Ok(peer) }
     }
 }
 
@@ -114,13 +114,28 @@ mod tests {
     fn a_replaced_machine_is_refused() {
         let identity = identity();
         let machine = |key| Machine { name: identity.name().clone(), inner: identity.inner(), key, joined_at: 0, base: true };
-        let roster = |key| Some(Roster::new(identity.trust(), 1, vec![machine(key)]));
+        let roster = |key| Some(Roster::new(identity.trust(), 1, 0, vec![machine(key)]));
         let (sender, receiver) = watch::channel(roster(KeyHash::of(identity.key().spki())));
         let credentials = IdentityCredentials::new(identity.clone(), receiver, now);
         credentials.verify_peer(identity.certificate(), &[]).unwrap();
         sender.send_replace(roster(KeyHash::of(b"another")));
         let refused = credentials.verify_peer(identity.certificate(), &[]).unwrap_err().to_string();
         assert!(refused.contains("base.alice.btmm.internal"), "{refused}");
+    }
+
+    #[test]
+    fn a_machine_that_the_roster_lacks_was_removed_unless_its_certificate_is_newer() {
+        let identity = identity();
+        let issued = now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let without = |changed_at| Some(Roster::new(identity.trust(), 2, changed_at, Vec::new()));
+        let (sender, receiver) = watch::channel(without(issued - 1));
+        let credentials = IdentityCredentials::new(identity.clone(), receiver, now);
+        credentials.verify_peer(identity.certificate(), &[]).unwrap();
+        for removed_at in [issued, issued + 1, issued + 7 * 24 * 3600] {
+            sender.send_replace(without(removed_at));
+            let refused = credentials.verify_peer(identity.certificate(), &[]).unwrap_err().to_string();
+            assert_eq!(refused, "base.alice.btmm.internal is not in the account any more");
+        }
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub(super) struct Member {
 pub(super) struct Book {
     pub(super) format: u32,
     pub(super) serial: u64,
+    /// When the serial last changed, in seconds since 1970.
+    #[serde(default)]
+    pub(super) changed_at: u64,
     pub(super) members: Vec<Member>,
     pub(super) invitations: Invitations,
 }
@@ -154,7 +157,8 @@ pub(super) struct Book {
 impl Book {
     /// The signed list of the members.
     pub(super) fn roster(&self, authority: &Authority) -> Roster {
-        Roster::new(authority.trust(), self.serial, self.members.iter().map(|member| member.machine.clone()).collect())
+        let machines = self.members.iter().map(|member| member.machine.clone()).collect();
+        Roster::new(authority.trust(), self.serial, self.changed_at, machines)
     }
 
     /// Lets a machine in. A machine that is in already gets its name, TSIG key and a new certificate.
@@ -208,6 +212,7 @@ impl Book {
         let machine = Machine { name: name.clone(), inner, key: KeyHash::of(key.spki()), joined_at: seconds(now), base };
         self.members.push(Member { machine, tsig: tsig.clone() });
         self.serial += 1;
+        self.changed_at = seconds(now);
         Ok(tsig)
     }
 

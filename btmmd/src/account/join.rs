@@ -158,7 +158,7 @@ mod tests {
                 "a roster without us",
                 Box::new(|answer| {
                     let alone: Vec<_> = base.roster().machines().iter().filter(|machine| machine.base).cloned().collect();
-                    answer.roster = Roster::new(base.trust(), 9, alone).sign(&base.authority).unwrap();
+                    answer.roster = Roster::new(base.trust(), 9, 0, alone).sign(&base.authority).unwrap();
                 }),
             ),
             ("a roster by another CA", Box::new(|answer| answer.roster = base.roster().sign(&foreign).unwrap())),

@@ -106,13 +106,15 @@ pub struct Roster {
     zone: ZoneName,
     prefix: UlaPrefix,
     serial: u64,
+    #[serde(default)]
+    changed_at: u64,
     machines: Vec<Machine>,
 }
 
 impl Roster {
-    /// The roster of these machines.
-    pub(super) fn new(trust: &AccountTrust, serial: u64, machines: Vec<Machine>) -> Self {
-        Self { format: FORMAT, zone: trust.zone.clone(), prefix: trust.prefix, serial, machines }
+    /// The roster of these machines, as it is since `changed_at`, in seconds since 1970.
+    pub(super) fn new(trust: &AccountTrust, serial: u64, changed_at: u64, machines: Vec<Machine>) -> Self {
+        Self { format: FORMAT, zone: trust.zone.clone(), prefix: trust.prefix, serial, changed_at, machines }
     }
 
     /// The position in the account's history; it only grows.
@@ -128,6 +130,12 @@ impl Roster {
     /// The machine with this name.
     pub fn machine(&self, name: &MachineName) -> Option<&Machine> {
         self.machines.iter().find(|machine| machine.name == *name)
+    }
+
+    /// When a machine last came or went, by the base's clock, in seconds since 1970. A machine that is not listed and whose certificate is
+    /// no newer than this has been removed; one with a newer certificate has joined since, which a newer roster will tell.
+    pub fn changed_at(&self) -> u64 {
+        self.changed_at
     }
 
     /// Whether the machine `name` is in the account with this key (DER SubjectPublicKeyInfo).
@@ -232,7 +240,7 @@ mod tests {
     }
 
     fn roster(account: &Authority, serial: u64, names: &[&str]) -> Roster {
-        Roster::new(account.trust(), serial, names.iter().map(|name| machine(name, account)).collect())
+        Roster::new(account.trust(), serial, serial, names.iter().map(|name| machine(name, account)).collect())
     }
 
     #[test]

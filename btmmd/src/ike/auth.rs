@@ -1,6 +1,7 @@
 //! AUTH: who somebody is, and the proof (RFC 7296 §2.15, RFC 7427).
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use super::cause::{Cause, Reason};
 use super::channel::Channel;
@@ -10,7 +11,7 @@ use super::crypto::keys::{Exchanged, IkeKeys};
 use super::crypto::prf::prf;
 use super::crypto::signature;
 use super::parts::Parts;
-use super::port::{PeerIdentity, SignatureAlgorithm};
+use super::port::{CredentialError, Credentials, PeerIdentity, SignatureAlgorithm};
 use super::turn::Core;
 
 /// Certificates in one message, at most: the peer's own and what leads to the account's authority.
@@ -57,6 +58,17 @@ pub(super) struct Peer {
     pub name: String,
     pub inner: Ipv6Addr,
     pub signature: SignatureAlgorithm,
+    /// What it showed, to be judged again when whom we believe has changed.
+    pub certificates: Arc<[Vec<u8>]>,
+}
+
+impl Peer {
+    /// Whether it would be let in today.
+    pub fn still_believed(&self, credentials: &dyn Credentials) -> Result<(), CredentialError> {
+        let (own, chain) = self.certificates.split_first().ok_or_else(|| CredentialError("no certificate".to_owned()))?;
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        credentials.verify_peer(own, &chain).map(drop)
+    }
 }
 
 /// Why IKE_AUTH does not go through, and what the other side is told.
@@ -125,7 +137,7 @@ pub(super) fn check(core: &Core, channel: &Channel, init: &InitExchange, parts: 
     if name == core.credentials.name() || inner == core.credentials.inner() {
         return Err(AuthFailure::authentication(Reason::WrongPeer, format!("the peer has this machine's own name or address ({name})")));
     }
-    Ok(Peer { name, inner, signature })
+    Ok(Peer { name, inner, signature, certificates: parts.certificates.clone().into() })
 }
 
 /// The traffic selectors must be exactly the two certificates' addresses: `initiator` and `responder` of the exchange.

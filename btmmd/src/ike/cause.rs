@@ -17,6 +17,8 @@ pub enum Reason {
     Closed,
     /// The peer's certificate or signature was refused, or it refused ours.
     AuthenticationFailed,
+    /// The peer is not in the account any more, or by another key, or its certificate has run out.
+    NotBelieved,
     /// The peer proved to be somebody else than asked for.
     WrongPeer,
     /// No common algorithms.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cause::Cause;
+use super::cause::{Cause, Reason};
 use super::closing::Closing;
 use super::codec::Exchange;
 use super::established::Established;
@@ -149,7 +149,7 @@ impl Ike {
                 self.put(Sa::Established(sa));
                 continue;
             }
-            let why = Cause::new(super::cause::Reason::Closed, "a duplicate IKE SA");
+            let why = Cause::new(Reason::Closed, "a duplicate IKE SA");
             let mut t = Turn { core: &mut self.core, now };
             let after = if sa.successor_of.is_some() { sa.drop_quietly(why, &mut t) } else { sa.close(why, &mut t) };
             self.after(after);
@@ -227,6 +227,23 @@ impl Ike {
         }
         if was_up {
             self.tell_down(peer, why);
+        }
+    }
+
+    /// Closes every SA whose peer would not be let in today.
+    pub(super) fn judge_again(&mut self, now: Instant) {
+        let credentials = self.core.credentials.as_ref();
+        let judged = |sa: &Sa| match sa {
+            Sa::Established(sa) => sa.peer.still_believed(credentials).err(),
+            _ => None,
+        };
+        let refused: Vec<_> = self.sas.iter().filter_map(|(spi, sa)| judged(sa).map(|why| (*spi, why))).collect();
+        for (spi, why) in refused {
+            let Some(sa) = self.take_established(spi) else { continue };
+            let why = Cause::new(Reason::NotBelieved, format!("{} is not believed any more: {why}", sa.peer.name));
+            let mut t = Turn { core: &mut self.core, now };
+            let after = if sa.successor_of.is_some() { sa.drop_quietly(why, &mut t) } else { sa.close(why, &mut t) };
+            self.after(after);
         }
     }
 

@@ -37,6 +37,9 @@ pub enum Input {
         /// The peer's name.
         peer: String,
     },
+    /// Whom [`Credentials::verify_peer`] believes has changed: every peer is judged again. The states of those who are refused go at once,
+    /// answer or no answer.
+    TrustChanged,
     /// The kernel says that this inbound state has passed its soft lifetime.
     RekeyChild {
         /// SPI of our inbound state.

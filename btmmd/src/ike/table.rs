@@ -66,6 +66,7 @@ impl Ike {
             Input::Timeout => self.timeout(now),
             Input::Initiate { peer, inner, candidates } => self.initiate(&peer, inner, candidates, now),
             Input::Close { peer } => self.close(&normal(&peer), now),
+            Input::TrustChanged => self.judge_again(now),
             Input::RekeyChild { spi_in } => self.with_child(spi_in, now, |sa, _| sa.intend(Intent::RekeyChild(spi_in))),
             Input::RekeyIke { peer } => self.with_current(&normal(&peer), |sa| sa.intend(Intent::RekeyIke)),
             Input::ChildExpired { spi_in } => self.child_expired(spi_in, now),

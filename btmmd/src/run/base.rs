@@ -1,5 +1,6 @@
 //! What a home base serves, and how other machines come to it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(super) struct Home {
     base: SharedBase,
     server: SharedServer,
     serial: watch::Receiver<u64>,
+    /// Machines that have a key to the zone.
+    keyed: BTreeSet<MachineName>,
     _tasks: JoinSet<()>,
 }
 
@@ -54,7 +57,7 @@ impl Home {
             };
             tasks.spawn(account::serve_base(listener, Arc::clone(&tls), base.clone(), dot));
         }
-        let home = Self { base, server, serial, _tasks: tasks };
+        let mut home = Self { base, server, serial, keyed: BTreeSet::new(), _tasks: tasks };
         home.set_keys()?;
         Ok(home)
     }
@@ -69,11 +72,15 @@ impl Home {
         }
     }
 
-    fn set_keys(&self) -> Result<(), RunError> {
-        for (machine, key) in self.base.lock().tsig_keys() {
+    fn set_keys(&mut self) -> Result<(), RunError> {
+        let base = self.base.lock();
+        for (machine, key) in base.tsig_keys() {
             let secret = TsigSecret::new(key.secret()).map_err(|error| RunError::of(key.name(), error))?;
             self.server.set_key(machine, secret);
         }
+        let keyed: BTreeSet<MachineName> = base.tsig_keys().map(|(machine, _)| machine.clone()).collect();
+        self.keyed.difference(&keyed).for_each(|gone| self.server.remove_key(gone));
+        self.keyed = keyed;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::account::name::MachineName;
 use crate::account::roster::Roster;
 use crate::clock;
 use crate::engine::{self, Member};
+use crate::ike;
 use crate::resolver::{self, Table};
 
 /// Between two fetches that nobody asked for.
@@ -106,6 +107,8 @@ impl Session {
         self.roster.told.send_replace(Some(roster.clone()));
         self.roster.current = Some(roster);
         let now = clock::monotonic();
+        // First the states of those who are not believed any more, then their policies.
+        self.ike.handle(ike::Input::TrustChanged, now);
         self.engine.handle(engine::Input::Roster(members), now);
         self.stub.handle(resolver::Input::Table(self.table()), now);
         for advertisement in self.rendezvous.peers() {
