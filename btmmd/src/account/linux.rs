@@ -16,7 +16,7 @@ use super::roster::{Roster, SignedRoster};
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
 /// Reads a whole file; `None` if it does not exist. Refuses secrets that others can read.
-pub(super) fn read(path: &Path, secrecy: Secrecy) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
+pub(crate) fn read(path: &Path, secrecy: Secrecy) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
     let failed = |source| StateError::Io { doing: "read", path: path.to_owned(), source };
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
@@ -38,7 +38,7 @@ pub(super) fn read(path: &Path, secrecy: Secrecy) -> Result<Option<Zeroizing<Vec
 }
 
 /// Writes a whole file so that after a crash there is either the old one or the new one.
-pub(super) fn write(path: &Path, octets: &[u8], secrecy: Secrecy) -> Result<(), StateError> {
+pub(crate) fn write(path: &Path, octets: &[u8], secrecy: Secrecy) -> Result<(), StateError> {
     let failed = |source| StateError::Io { doing: "write", path: path.to_owned(), source };
     let fresh = with_suffix(path, ".new");
     remove(&fresh)?;
@@ -79,7 +79,7 @@ pub(super) fn remove_directory(path: &Path) -> Result<(), StateError> {
 }
 
 /// Makes a directory that only its owner may enter; it may exist already.
-pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
+pub(crate) fn make_directory(path: &Path) -> Result<(), StateError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StateError::Io { doing: "make the directory", path: path.to_owned(), source })
 }
@@ -109,7 +109,7 @@ pub(super) fn write_key(path: &Path, key: &MachineKey) -> Result<(), StateError>
 
 /// Who may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrecy {
+pub(crate) enum Secrecy {
     /// Its owner.
     Secret,
     /// Everybody who may enter the directory.

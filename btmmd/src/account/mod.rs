@@ -18,7 +18,7 @@ pub mod invite;
 pub mod join;
 pub mod key;
 pub mod layout;
-mod linux;
+pub(crate) mod linux;
 pub mod name;
 mod octets;
 pub mod prefix;

@@ -1,9 +1,16 @@
 //! Who may have tickets, and for what: the users, services and the ticket granting service of this machine's realm, with their keys.
 //!
 //! - [`entry`]: what is known of one principal. [`strength`]: how a ticket was earned. [`totp`]: secrets of one-time codes.
+//! - [`book`]: all that is kept of the realm. [`password`]: which passwords are refused. [`register`]: the book on disk and the table that
+//!   follows it; `stored` is the file's form.
 //!
 //! [`Principals`] is what the KDC looks into: one step, whether there are ten entries or a hundred thousand.
+pub mod book;
 pub mod entry;
+mod linux;
+pub mod password;
+pub mod register;
+mod stored;
 pub mod strength;
 pub mod totp;
 
@@ -11,7 +18,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::name::Principal;
+pub use book::{Book, Names};
 pub use entry::{Entry, Kind, VersionedKeys};
+pub use linux::FileError;
+pub use register::{Register, RegisterError, SharedRegister};
 pub use strength::Strength;
 pub use totp::TotpSecret;
 

@@ -1,0 +1,63 @@
+//! The file of principals.
+
+use std::path::{Path, PathBuf};
+
+use super::book::Book;
+use super::stored::{self, FORMAT, NotStored};
+use crate::account::layout::StateError;
+use crate::account::linux::{self, Secrecy};
+
+/// The folder of the local KDC in the state directory.
+const FOLDER: &str = "lkdc";
+/// What is kept of the realm, in [`FOLDER`].
+const PRINCIPALS: &str = "lkdc/principals.json";
+
+/// Why the file of principals cannot be used. One line, naming it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Cannot be understood.
+    #[error("{} is damaged ({why}): restore it from a backup, or move it away, set passwords again with \"btmm passwd\" and export keytabs again with \"btmm keytab\"", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Written by a newer btmm.
+    #[error("{} has format {format}, but this btmm knows only formats up to {FORMAT}: upgrade btmm", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// The system, or who may read it.
+    #[error(transparent)]
+    State(StateError),
+}
+
+impl From<StateError> for FileError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Damaged { path, why } => Self::Damaged { path, why },
+            other => Self::State(other),
+        }
+    }
+}
+
+/// Reads what is kept; `None` when nothing is yet.
+pub(super) fn load(state_dir: &Path) -> Result<Option<Book>, FileError> {
+    let path = state_dir.join(PRINCIPALS);
+    let Some(json) = linux::read(&path, Secrecy::Secret)? else { return Ok(None) };
+    stored::parse(&json).map(Some).map_err(|error| match error {
+        NotStored::Newer(format) => FileError::Newer { path, format },
+        other => FileError::Damaged { path, why: other.to_string() },
+    })
+}
+
+/// Writes what is kept, so that after a crash there is either the old file or the new one.
+pub(super) fn save(state_dir: &Path, book: &Book) -> Result<(), FileError> {
+    linux::make_directory(&state_dir.join(FOLDER))?;
+    linux::write(&state_dir.join(PRINCIPALS), &stored::emit(book), Secrecy::Secret)?;
+    Ok(())
+}

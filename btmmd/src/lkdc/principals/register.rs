@@ -1,0 +1,223 @@
+//! The register of principals: what is kept on disk, and the table that the KDC looks into, always the same.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use super::Principals;
+use super::book::{Book, Names};
+use super::linux::{self, FileError};
+use super::password::{self, BadPassword};
+use super::totp::TotpSecret;
+use crate::entropy::Entropy;
+use crate::lkdc::crypto::CryptoError;
+use crate::lkdc::keytab::{self, KeytabError};
+
+/// Why the register was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A password that is easily guessed.
+    #[error("the password is refused: {0}")]
+    Password(#[from] BadPassword),
+    /// Not the password there was.
+    #[error("this is not {0}'s password")]
+    WrongPassword(String),
+    /// A second factor without a first.
+    #[error("{0} has no password yet: set one with \"btmm passwd\" first")]
+    NoPassword(String),
+    /// A service there is not.
+    #[error("there is no service {name:?}; there are: {}", known.join(", "))]
+    NoService {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The cryptography.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The names do not fit in a keytab.
+    #[error("keytab: {0}")]
+    Keytab(#[from] KeytabError),
+}
+
+/// The register, shared by those who ask it to change. A clone is the same register.
+#[derive(Clone, Debug)]
+pub struct SharedRegister(Arc<Mutex<Register>>);
+
+impl SharedRegister {
+    /// Shares `register`.
+    pub fn new(register: Register) -> Self {
+        Self(Arc::new(Mutex::new(register)))
+    }
+
+    /// The register, exclusively. Its methods write files and stretch passwords: hold it from a thread that may block, not across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Register> {
+        // A panic leaves the book as it was: it is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The principals of this machine's realm. Every change is on disk before the KDC sees it.
+#[derive(Debug)]
+pub struct Register {
+    state_dir: PathBuf,
+    names: Names,
+    machines: Vec<String>,
+    longest: Duration,
+    book: Book,
+    principals: Principals,
+}
+
+impl Register {
+    /// Reads the register of `state_dir`, or makes one with fresh keys. `longest` is how long a ticket can live, renewals included: so long
+    /// old keys are kept.
+    pub fn open(
+        state_dir: &Path,
+        names: Names,
+        longest: Duration,
+        now: SystemTime,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Self, RegisterError> {
+        let kept = linux::load(state_dir)?;
+        let mut changed = kept.is_none();
+        let mut book = kept.unwrap_or_else(|| Book::new(names.realm.clone(), now, entropy));
+        if book.realm != names.realm {
+            book.rename(names.realm.clone(), now, entropy);
+            changed = true;
+        }
+        changed |= book.complete(now, entropy);
+        changed |= book.age(longest, now, entropy);
+        let state_dir = state_dir.to_owned();
+        let register = Self { state_dir, names, machines: Vec::new(), longest, book, principals: Principals::new() };
+        if changed {
+            linux::save(&register.state_dir, &register.book)?;
+        }
+        register.tell();
+        Ok(register)
+    }
+
+    /// The table that the KDC looks into. It follows every change.
+    pub fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
+    /// The names of this machine.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The account's other machines, fully qualified: each is known as the client `host/NAME`.
+    pub fn set_machines(&mut self, machines: Vec<String>) {
+        if self.machines != machines {
+            self.machines = machines;
+            self.tell();
+        }
+    }
+
+    /// Makes new keys for the ticket granting service when they are old, and forgets keys whose time has come. To be called daily.
+    pub fn age(&mut self, now: SystemTime, entropy: &mut dyn Entropy) -> Result<(), RegisterError> {
+        let mut book = self.book.clone();
+        if book.age(self.longest, now, entropy) { self.adopt(book) } else { Ok(()) }
+    }
+
+    /// Sets a user's password. `old` is the one there was, which must be right; `None` comes from one who may do without.
+    pub fn set_password(&mut self, user: &str, password: &str, old: Option<&str>, now: SystemTime) -> Result<(), RegisterError> {
+        self.prove(user, old)?;
+        password::check(password, &[user, &self.names.account, &self.names.machine])?;
+        let mut book = self.book.clone();
+        book.set_password(user, password.as_bytes(), now)?;
+        self.adopt(book)
+    }
+
+    /// Refuses an old password that is not the one kept. Where none is kept there is nothing to prove.
+    pub fn prove(&self, user: &str, old: Option<&str>) -> Result<(), RegisterError> {
+        match old {
+            Some(old) if self.book.has_password(user) && !self.book.is_password(user, old.as_bytes()) => {
+                Err(RegisterError::WrongPassword(user.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a user has a password.
+    pub fn has_password(&self, user: &str) -> bool {
+        self.book.has_password(user)
+    }
+
+    /// Forgets a user's password and second factor; tells whether there were any.
+    pub fn forget(&mut self, user: &str) -> Result<bool, RegisterError> {
+        let mut book = self.book.clone();
+        let had = book.forget(user);
+        if had {
+            self.adopt(book)?;
+        }
+        Ok(had)
+    }
+
+    /// Gives a user with a password a second factor, in the place of the one there was. What is returned is shown once and holds the secret.
+    pub fn enrol_totp(&mut self, user: &str, entropy: &mut dyn Entropy) -> Result<Zeroizing<String>, RegisterError> {
+        if !self.book.has_password(user) {
+            return Err(RegisterError::NoPassword(user.to_owned()));
+        }
+        let secret = TotpSecret::generate(entropy);
+        let uri = secret.uri(user, &self.names.machine);
+        let mut book = self.book.clone();
+        book.set_totp(user, Some(secret));
+        self.adopt(book)?;
+        Ok(uri)
+    }
+
+    /// Takes a user's second factor away.
+    pub fn remove_totp(&mut self, user: &str) -> Result<(), RegisterError> {
+        let mut book = self.book.clone();
+        book.set_totp(user, None);
+        self.adopt(book)
+    }
+
+    /// Makes new keys for `services`, or for all when none is named. Tickets for the old ones stay good.
+    pub fn rotate(&mut self, services: &[String], now: SystemTime, entropy: &mut dyn Entropy) -> Result<(), RegisterError> {
+        let mut book = self.book.clone();
+        let all = self.services();
+        for service in if services.is_empty() { &all } else { services } {
+            if !book.rotate(service, self.longest, now, entropy) {
+                return Err(self.no_service(service));
+            }
+        }
+        self.adopt(book)
+    }
+
+    /// The keys of `services`, or of all when none is named, as a keytab.
+    pub fn keytab(&self, services: &[String]) -> Result<Zeroizing<Vec<u8>>, RegisterError> {
+        let entries = self.book.keytab(&self.names, services).map_err(|unknown| self.no_service(&unknown))?;
+        Ok(keytab::emit(&entries)?)
+    }
+
+    fn services(&self) -> Vec<String> {
+        self.book.services.keys().cloned().collect()
+    }
+
+    fn no_service(&self, name: &str) -> RegisterError {
+        RegisterError::NoService { name: name.to_owned(), known: self.services() }
+    }
+
+    fn adopt(&mut self, book: Book) -> Result<(), RegisterError> {
+        linux::save(&self.state_dir, &book)?;
+        self.book = book;
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        self.principals.replace(self.book.entries(&self.names, &self.machines));
+    }
+}
+
+#[cfg(test)]
+#[path = "register_tests.rs"]
+mod tests;
