@@ -6,11 +6,13 @@
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
 //! - [`kdc`]: requests answered.
 //! - [`principals`]: who is known here, with keys.
+//! - [`fast`]: armor around requests.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
 pub mod ccache;
 pub mod crypto;
+pub mod fast;
 pub mod full_name;
 pub mod kdc;
 pub mod keytab;
