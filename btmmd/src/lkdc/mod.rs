@@ -6,7 +6,7 @@
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
 //! - [`kdc`]: requests answered.
 //! - [`principals`]: who is known here, with keys.
-//! - [`fast`]: armor around requests.
+//! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
@@ -17,4 +17,5 @@ pub mod full_name;
 pub mod kdc;
 pub mod keytab;
 pub mod name;
+pub mod otp;
 pub mod principals;

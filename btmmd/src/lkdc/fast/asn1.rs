@@ -1,7 +1,9 @@
 //! The messages of RFC 6113, appendix A.
 
 use rasn::prelude::*;
-use rasn_kerberos::{Checksum, EncryptedData, EncryptionKey, KdcReqBody, KerberosFlags, KerberosTime, Microseconds, PaData, PrincipalName, Realm};
+use rasn_kerberos::{
+    Checksum, EncryptedData, EncryptionKey, KdcReqBody, KerberosFlags, KerberosTime, Microseconds, PaData, PrincipalName, Realm,
+};
 
 /// What the armor key is made of, when the request does not give it otherwise.
 #[derive(AsnType, Clone, Debug, Decode, Encode, PartialEq, Eq)]

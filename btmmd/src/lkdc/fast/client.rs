@@ -102,11 +102,7 @@ impl Armor {
 
     /// The PA-FX-FAST of a request. `covered` is the outer KDC-REQ-BODY as it will be sent (AS), or the AP-REQ (TGS).
     pub fn request(&self, inner: &Inside<'_>, covered: &[u8], entropy: &mut dyn Entropy) -> PaData {
-        let inner = KrbFastReq {
-            fast_options: asn1::flags(inner.options.0),
-            padata: inner.padata.to_vec(),
-            req_body: inner.body.clone(),
-        };
+        let inner = KrbFastReq { fast_options: asn1::flags(inner.options.0), padata: inner.padata.to_vec(), req_body: inner.body.clone() };
         let plain = zeroize::Zeroizing::new(asn1::encode(&inner));
         let request = KrbFastArmoredReq {
             armor: self.ap_req.as_ref().map(|ap_req| KrbFastArmor { armor_type: ARMOR_AP_REQUEST, armor_value: ap_req.clone().into() }),

@@ -99,12 +99,8 @@ impl FastRequest {
             cname: end.client.to_message(),
             ticket_checksum: checksum(&self.armor, usage::FAST_FINISHED, end.ticket),
         };
-        let response = KrbFastResponse {
-            padata,
-            strengthen_key: Some(key_to_message(&strengthen)),
-            finished: Some(finished),
-            nonce: self.body.nonce,
-        };
+        let response =
+            KrbFastResponse { padata, strengthen_key: Some(key_to_message(&strengthen)), finished: Some(finished), nonce: self.body.nonce };
         FastReply { padata: self.armored(&response, entropy), reply_key: strengthened(&strengthen, reply_key) }
     }
 
