@@ -13,6 +13,7 @@
 //! ```
 mod conf;
 mod mit;
+mod plugin;
 mod tools;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -1,0 +1,32 @@
+//! Our plugin in a machine's libkrb5.
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::Machine;
+
+/// Debian's plugin folder.
+const FOLDER: &str = "/usr/lib/x86_64-linux-gnu/krb5/plugins/libkrb5";
+
+impl Machine {
+    /// Installs the locate plugin as the package does.
+    pub fn install_locate_plugin(&self) -> Result<()> {
+        let plugin = library("btmm_locate")?;
+        self.write_foreign(&format!("{FOLDER}/btmm_locate.so"), std::fs::read(&plugin)?)
+    }
+
+    /// Writes a table of realms as btmmd keeps it, in the words of its format.
+    pub fn write_realms(&self, machines: &[&Self]) -> Result<()> {
+        let lines = machines.iter().map(|machine| format!("{} {} {}\n", machine.realm(), machine.inner, machine.fqdn()));
+        self.node.write(btmm_locate::TABLE, lines.collect::<String>())
+    }
+}
+
+/// A shared object of this workspace, built with the tests.
+fn library(name: &str) -> Result<PathBuf> {
+    let running = std::env::current_exe()?;
+    let folder = running.parent().context("a test program lies in a folder")?;
+    let folders = [folder.to_owned(), folder.join("deps"), folder.join("..")];
+    let mut paths = folders.iter().map(|folder| folder.join(format!("lib{name}.so")));
+    paths.find(|path| path.is_file()).with_context(|| format!("lib{name}.so is not beside {}", running.display()))
+}
