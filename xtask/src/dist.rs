@@ -26,7 +26,7 @@ pub fn run(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
         Profile::Release => ("release", "release"),
         Profile::Dev => ("dev", "debug"),
     };
-    succeed(cargo(workspace).args(["build", "--package", "btmmd", "--bins", "--profile", name]))?;
+    succeed(cargo(workspace).args(["build", "--package", "btmmd", "--package", "btmm-locate", "--bins", "--lib", "--profile", name]))?;
     let built = workspace.target.join(folder);
     generate(&built, &built.join("dist"))?;
     let folder = workspace.target.join("dist");
@@ -52,5 +52,15 @@ fn generate(built: &Path, to: &Path) -> Result<()> {
     succeed(btmm().args(["internal", "completions"]).arg(&completions))?;
     let example = output(std::process::Command::new(built.join("btmmd")).arg("--print-config"))?;
     fs::write(to.join("btmmd.toml"), example)?;
+    place_plugin(built, &to.join("plugin"))
+}
+
+/// MIT Kerberos looks for plugins in a folder named after the kind of machine.
+fn place_plugin(built: &Path, to: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(to);
+    let folder = to.join(format!("{}-linux-gnu/krb5/plugins/libkrb5", std::env::consts::ARCH));
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let plugin = built.join("libbtmm_locate.so");
+    fs::copy(&plugin, folder.join("btmm_locate.so")).with_context(|| format!("copying {}", plugin.display()))?;
     Ok(())
 }

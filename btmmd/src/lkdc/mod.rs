@@ -12,6 +12,7 @@
 pub mod asn1;
 pub mod ccache;
 pub mod crypto;
+pub mod discover;
 pub mod fast;
 pub mod full_name;
 pub mod kdc;

@@ -9,6 +9,7 @@ use rasn_kerberos::PrincipalName;
 use subtle::ConstantTimeEq;
 
 use super::asn1;
+use crate::account::roster::KeyHash;
 
 /// `NT-PRINCIPAL` (RFC 4120 §6.2): a user.
 pub const NT_PRINCIPAL: i32 = 1;
@@ -48,6 +49,11 @@ impl RealmName {
     pub fn of_key(spki: &[u8]) -> Self {
         let hash = digest::digest(&digest::SHA256, spki);
         Self(format!("{PREFIX}{}", HEXUPPER.encode(hash.as_ref())))
+    }
+
+    /// The realm that the key with this hash names.
+    pub fn of_hash(hash: KeyHash) -> Self {
+        Self(format!("{PREFIX}{}", String::from(hash).to_ascii_uppercase()))
     }
 
     /// Whether this is the realm that `spki` names. A KDC with any other key is an impostor.
