@@ -36,7 +36,14 @@ fn secret() -> TsigSecret {
 fn advertisement() -> Advertisement {
     let candidate = |port| Candidate { kind: CandidateKind::Local, address: ([192, 168, 1, 7], port).into() };
     let candidates = (1..=4).map(candidate).collect();
-    Advertisement { machine: imac(), inner: "fd12::1".parse().unwrap(), candidates, nat: "n".to_owned(), version: "v".to_owned() }
+    Advertisement {
+        machine: imac(),
+        inner: "fd12::1".parse().unwrap(),
+        candidates,
+        nat: "n".to_owned(),
+        version: "v".to_owned(),
+        realm: "R".to_owned(),
+    }
 }
 
 fn client() -> Client {

@@ -43,6 +43,7 @@ fn advertisement(who: &str) -> Advertisement {
         ],
         nat: "mapped by NAT-PMP".to_owned(),
         version: "0.1.0".to_owned(),
+        realm: "LKDC:SHA256.0123".to_owned(),
     }
 }
 

@@ -40,6 +40,7 @@ fn advertisement(who: &str, port: u16) -> Advertisement {
         candidates: vec![Candidate { kind: CandidateKind::Mapped, address: ([203, 0, 113, 7], port).into() }],
         nat: "mapped".to_owned(),
         version: "0.1.0".to_owned(),
+        realm: "LKDC:SHA256.0123".to_owned(),
     }
 }
 

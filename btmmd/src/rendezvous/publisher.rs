@@ -166,6 +166,7 @@ mod tests {
             candidates: Vec::new(),
             nat: String::new(),
             version: version.to_owned(),
+            realm: String::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `_autotunnel._udp.<host>` | SRV *n* 0 *port* `_autotunnel[-k].<host>` | one per candidate, priority = order of preference |
 //! | `_autotunnel[-k].<host>` | A or AAAA | that candidate's outer address |
 //! | `_autotunnel._udp.<host>` | TXT | `v=1`, `kinds=mapped,local`, `nat=…`, `version=…` |
+//! | `_kerberos.<host>` | TXT | the realm of its KDC |
 //!
 //! RFC 6281 has a single target `_autotunnel.<host>`. A machine with several candidates on different ports (a mapped 49152 and a local
 //! 4500) would then be ambiguous: two ports and two addresses make four pairs, two of them wrong. So each candidate has a target of its
@@ -29,6 +30,8 @@ pub const TTL: u32 = 120;
 pub const MAX_CANDIDATES: usize = 16;
 /// The longest `nat` or `version` text, in octets.
 pub const MAX_TEXT: usize = 64;
+/// The longest realm, in octets: a machine's own has 76.
+pub const MAX_REALM: usize = 128;
 /// The most machines read from one zone.
 pub const MAX_MACHINES: usize = 1024;
 
@@ -105,6 +108,8 @@ pub struct Advertisement {
     pub nat: String,
     /// The software's version; may be empty.
     pub version: String,
+    /// The realm of its KDC; may be empty. A hint: the realm that counts follows from the machine's key.
+    pub realm: String,
 }
 
 impl Advertisement {
@@ -129,6 +134,9 @@ impl Advertisement {
             format!("version={}", shorten(&self.version)),
         ];
         changes.push(record(&service, RData::TXT(TXT::new(texts))));
+        if !self.realm.is_empty() && self.realm.len() <= MAX_REALM {
+            changes.push(record(&kerberos(&host)?, RData::TXT(TXT::new(vec![self.realm.clone()]))));
+        }
         Ok(changes)
     }
 }
@@ -137,6 +145,7 @@ impl Advertisement {
 pub fn withdrawal(machine: &MachineName, zone: &ZoneName) -> Result<Vec<Record>, RecordsError> {
     let host = host(machine, zone)?;
     let mut deletions = vec![deletion(&host, RecordType::AAAA), deletion(&service(&host)?, RecordType::ANY)];
+    deletions.push(deletion(&kerberos(&host)?, RecordType::TXT));
     for order in 0..MAX_CANDIDATES {
         deletions.push(deletion(&target(&host, order)?, RecordType::ANY));
     }
@@ -197,7 +206,7 @@ pub fn read_machine(
     filter: Filter,
 ) -> Result<Option<Advertisement>, RecordsError> {
     let host = host(machine, zone)?;
-    let service = service(&host)?;
+    let (service, kerberos) = (service(&host)?, kerberos(&host)?);
     let mut inners = Vec::new();
     let mut services = Vec::new();
     let mut advertisement = Advertisement {
@@ -206,6 +215,7 @@ pub fn read_machine(
         candidates: Vec::new(),
         nat: String::new(),
         version: String::new(),
+        realm: String::new(),
     };
     let mut kinds = Vec::new();
     for record in records.iter().filter(|record| record.dns_class == DNSClass::IN) {
@@ -213,6 +223,7 @@ pub fn read_machine(
             RData::AAAA(address) if record.name == host => inners.push(address.0),
             RData::SRV(srv) if record.name == service && host.zone_of(&srv.target) => services.push(srv),
             RData::TXT(txt) if record.name == service => read_texts(txt, &mut advertisement, &mut kinds),
+            RData::TXT(txt) if record.name == kerberos => advertisement.realm = read_realm(txt),
             _ => {}
         }
     }
@@ -247,6 +258,13 @@ fn read_texts(txt: &TXT, advertisement: &mut Advertisement, kinds: &mut Vec<Cand
     }
 }
 
+/// The one string of the record; a name in another form is none.
+fn read_realm(txt: &TXT) -> String {
+    let [octets] = &*txt.txt_data else { return String::new() };
+    let text = std::str::from_utf8(octets).unwrap_or_default();
+    if text.len() <= MAX_REALM && text.bytes().all(|octet| octet.is_ascii_graphic()) { text.to_owned() } else { String::new() }
+}
+
 /// What may be shown on a terminal, and no more of it than we would write.
 fn printable(text: &str) -> String {
     shorten(text).chars().filter(|c| !c.is_control()).collect()
@@ -264,6 +282,10 @@ fn host(machine: &MachineName, zone: &ZoneName) -> Result<Name, RecordsError> {
 fn service(host: &Name) -> Result<Name, RecordsError> {
     let below = host.prepend_label("_udp").and_then(|udp| udp.prepend_label("_autotunnel"));
     below.map_err(|_| RecordsError::Name(format!("_autotunnel._udp.{host}")))
+}
+
+fn kerberos(host: &Name) -> Result<Name, RecordsError> {
+    host.prepend_label("_kerberos").map_err(|_| RecordsError::Name(format!("_kerberos.{host}")))
 }
 
 fn target(host: &Name, order: usize) -> Result<Name, RecordsError> {
@@ -303,6 +325,7 @@ mod tests {
             ],
             nat: "mapped by NAT-PMP".to_owned(),
             version: "0.1.0".to_owned(),
+            realm: "LKDC:SHA256.0123456789ABCDEF".to_owned(),
         }
     }
 
@@ -386,6 +409,17 @@ mod tests {
         records.extend(added(&Advertisement { machine: "laptop".parse().unwrap(), ..imac() }));
         let machines: Vec<_> = read_zone(&zone(), &records, Filter::default()).into_keys().map(String::from).collect();
         assert_eq!(machines, ["laptop"]);
+    }
+
+    #[test]
+    fn a_realm_is_one_string_below_the_host_or_none() {
+        let realm = added(&imac()).into_iter().find(|record| record.name.to_ascii() == "_kerberos.imac.alice.btmm.internal.").unwrap();
+        assert_eq!(realm.data, RData::TXT(TXT::new(vec![imac().realm])));
+        for strings in [vec![], vec![imac().realm, "X".to_owned()], vec!["a b".to_owned()], vec!["é".to_owned()], vec!["x".repeat(129)]] {
+            let data = RData::TXT(TXT::new(strings.clone()));
+            let records = added(&Advertisement { realm: String::new(), ..imac() }).into_iter().chain([record(&realm.name, data)]);
+            assert_eq!(read(&records.collect::<Vec<_>>()).realm, "", "{strings:?}");
+        }
     }
 
     #[test]

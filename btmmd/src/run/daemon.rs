@@ -22,6 +22,7 @@ use crate::control::driver::{Server, group};
 use crate::control::error::ControlError;
 use crate::control::request::ControlRequest;
 use crate::datapath::firewall;
+use crate::lkdc::discover::linux::withdraw;
 use crate::rendezvous::driver::Base;
 
 /// A session that could not start, or failed, is tried again after this.
@@ -99,7 +100,10 @@ impl Daemon {
     async fn begin(&mut self) -> Result<(), RunError> {
         match Identity::load_if_joined(&self.paths.state).map_err(|error| RunError::of("account", error))? {
             Some(identity) => self.enter(Arc::new(identity)).await,
-            None => self.keep_switch(),
+            None => {
+                self.keep_switch();
+                withdraw(&self.paths.runtime).unwrap_or_else(|error| warn!(%error, "krb5.conf is not in order"));
+            }
         }
         if !matches!(self.stage, Stage::Starting(_)) {
             self.tell_ready();

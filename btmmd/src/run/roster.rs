@@ -106,6 +106,7 @@ impl Session {
         let members = others.map(|machine| Member { name: machine.name.clone(), inner: machine.inner }).collect();
         self.roster.told.send_replace(Some(roster.clone()));
         self.roster.current = Some(roster);
+        self.publish_realms();
         let now = clock::monotonic();
         // First the states of those who are not believed any more, then their policies.
         self.ike.handle(ike::Input::TrustChanged, now);

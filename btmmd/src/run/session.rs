@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,6 +10,7 @@ use tracing::{debug, info, trace, warn};
 
 use super::error::RunError;
 use super::event::{Doors, Event};
+use super::kerberos::own_place;
 use super::ping::Pings;
 use super::roster::Rosters;
 use super::usage::Usage;
@@ -46,6 +48,8 @@ pub(super) struct Told {
 pub(super) struct Session {
     pub identity: Arc<Identity>,
     pub config: Arc<Config>,
+    /// The daemon's runtime folder.
+    pub runtime: PathBuf,
     pub engine: Engine,
     pub ike: Ike,
     pub stub: Stub,
@@ -275,6 +279,7 @@ impl Session {
             candidates,
             nat: nat.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            realm: own_place(&self.identity).realm.to_string(),
         });
     }
 

@@ -108,6 +108,7 @@ impl Session {
             member: Arc::new(member),
             identity,
             config,
+            runtime: paths.runtime.clone(),
         };
         session.network_changed(first);
         session.fit_mtu().await;

@@ -41,6 +41,7 @@ pub fn advertisement(machine_name: &str) -> Advertisement {
         ],
         nat: "mapped".to_owned(),
         version: "0.1.0".to_owned(),
+        realm: "LKDC:SHA256.0123".to_owned(),
     }
 }
 

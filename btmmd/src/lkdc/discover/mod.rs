@@ -17,7 +17,7 @@ use std::net::Ipv6Addr;
 
 use super::name::RealmName;
 use crate::account::name::{MachineName, ZoneName};
-use crate::account::roster::Roster;
+use crate::account::roster::{Machine, Roster};
 
 pub use conf::{Conf, krb5_conf};
 
@@ -43,13 +43,22 @@ pub struct Realms {
 impl Realms {
     /// Those of the machines on the roster.
     pub fn of_roster(roster: &Roster, zone: &ZoneName) -> Self {
-        let place = |machine: &crate::account::roster::Machine| Place {
+        let place = |machine: &Machine| Place {
             fqdn: machine.name.in_zone(zone),
             machine: machine.name.clone(),
             inner: machine.inner,
             realm: RealmName::of_hash(machine.key),
         };
         Self { places: roster.machines().iter().map(place).collect() }
+    }
+
+    /// With this machine, which may not be on the roster yet.
+    #[must_use]
+    pub fn with(mut self, place: Place) -> Self {
+        if self.of_host(&place.fqdn).is_none() {
+            self.places.push(place);
+        }
+        self
     }
 
     /// All of them.
