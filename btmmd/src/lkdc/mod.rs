@@ -7,6 +7,7 @@
 //! - [`kdc`]: requests answered.
 //! - [`principals`]: who is known here, with keys.
 //! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it.
+//! - [`discover`]: which machine has which realm, for all who ask.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
