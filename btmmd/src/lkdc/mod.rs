@@ -8,10 +8,12 @@
 //! - [`principals`]: who is known here, with keys.
 //! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it.
 //! - [`discover`]: which machine has which realm, for all who ask.
+//! - [`client`]: tickets got from KDCs, and kept ready.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
 
 pub mod asn1;
 pub mod ccache;
+pub mod client;
 pub mod crypto;
 pub mod discover;
 pub mod fast;

@@ -1,0 +1,114 @@
+//! Proving who asks: the choice among what a KDC offers, and each mechanism's part in the exchange.
+
+use rasn_kerberos::PaData;
+
+use super::as_exchange::Draft;
+use super::error::ClientError;
+use super::offers::{Offers, Recipe, find, piece};
+use super::request;
+use super::wish::{Secrets, TimestampUse, Wish};
+use crate::entropy::Entropy;
+use crate::lkdc::crypto::Key;
+use crate::lkdc::fast::Armor;
+use crate::lkdc::fast::challenge::Challenge;
+use crate::lkdc::kdc::preauth::pa;
+use crate::lkdc::otp;
+
+/// A mechanism under way: what was sent, and what its reply comes under.
+pub(super) enum Proving {
+    /// An encrypted timestamp, with this key.
+    Timestamp(Key),
+    /// An encrypted challenge inside armor, with this key. The KDC answers with its own.
+    Challenge(Key),
+    /// A one-time code inside armor. The reply comes under the armor key.
+    Code(Key),
+}
+
+/// What there is to prove with.
+pub(super) struct Proof<'a> {
+    pub wish: &'a Wish,
+    pub secrets: &'a Secrets,
+    pub armor: Option<&'a Armor>,
+    pub offers: &'a Offers,
+}
+
+impl Proof<'_> {
+    /// The next message of the mechanism under way, or the first of the best one that is offered and that we can do.
+    pub fn next(&self, before: Option<Proving>, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
+        match before {
+            Some(Proving::Timestamp(_) | Proving::Challenge(_) | Proving::Code(_)) => Err(self.no_method()),
+            None => self.begin(draft, entropy),
+        }
+    }
+
+    /// The key that the reply comes under.
+    pub fn reply_key(&self, proving: &Proving, padata: &[PaData]) -> Result<Key, ClientError> {
+        match proving {
+            Proving::Timestamp(key) | Proving::Code(key) => Ok(key.clone()),
+            Proving::Challenge(key) => {
+                let unproven = || ClientError::Unproven(self.wish.client.realm.clone());
+                let answer = find(padata, pa::ENCRYPTED_CHALLENGE).ok_or_else(unproven)?;
+                let armor = self.armor.ok_or_else(unproven)?.key();
+                Challenge { armor, long_term: key }.verify_answer(answer)?;
+                Ok(key.clone())
+            }
+        }
+    }
+
+    fn begin(&self, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
+        let offered = |number| self.offers.find(number).is_some();
+        if let (Some(armor), Some(value)) = (self.armor, self.offers.find(pa::OTP_CHALLENGE)) {
+            return self.answer_with_code(armor, value, entropy);
+        }
+        if let Some(armor) = self.armor.filter(|_| offered(pa::ENCRYPTED_CHALLENGE)) {
+            let key = self.key()?;
+            let challenge = Challenge { armor: armor.key(), long_term: &key }.prove(draft.now, entropy);
+            return Ok((Proving::Challenge(key), vec![piece(pa::ENCRYPTED_CHALLENGE, challenge)]));
+        }
+        if offered(pa::ENC_TIMESTAMP) && self.wish.timestamp == TimestampUse::Allowed {
+            let key = self.key()?;
+            let stamp = request::encrypted_timestamp(&key, draft.now, entropy);
+            return Ok((Proving::Timestamp(key), vec![stamp]));
+        }
+        Err(self.no_method())
+    }
+
+    fn answer_with_code(&self, armor: &Armor, value: &[u8], entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
+        let challenge = otp::client::Challenge::read(value)?;
+        let realm = &self.wish.client.realm;
+        let code = self.secrets.code.as_ref().ok_or_else(|| ClientError::NeedsCode(realm.clone()))?;
+        let pin = match &self.secrets.password {
+            Some(password) if challenge.asks_pin() => Some(password.as_str()),
+            None if challenge.asks_pin() => return Err(ClientError::NeedsPassword(realm.clone())),
+            _ => None,
+        };
+        let mut answer = challenge.answer(code, pin, armor.key(), entropy);
+        Ok((Proving::Code(armor.key().clone()), vec![piece(pa::OTP_REQUEST, std::mem::take(&mut *answer))]))
+    }
+
+    /// The password's key by the KDC's favourite recipe.
+    fn key(&self) -> Result<Key, ClientError> {
+        let favourite = self.offers.recipes.first().cloned();
+        let usual = || self.wish.etypes.first().and_then(|etype| Recipe::usual(etype.number(), &self.wish.etypes));
+        let recipe = favourite.or_else(usual).ok_or_else(|| self.no_method())?;
+        self.password_key(&recipe)
+    }
+
+    /// The password's key by this recipe. Fewer rounds than usual are refused: they would come from one who wants to guess.
+    pub fn password_key(&self, recipe: &Recipe) -> Result<Key, ClientError> {
+        let realm = &self.wish.client.realm;
+        let password = self.secrets.password.as_ref().ok_or_else(|| ClientError::NeedsPassword(realm.clone()))?;
+        if let Some(iterations) = recipe.iterations.filter(|iterations| *iterations < recipe.etype.default_iterations()) {
+            return Err(ClientError::WeakRecipe { realm: realm.clone(), iterations });
+        }
+        let salt = recipe.salt.clone().unwrap_or_else(|| {
+            let components = self.wish.client.principal.components.iter();
+            std::iter::once(realm).chain(components).flat_map(|part| part.bytes()).collect()
+        });
+        Ok(Key::from_password(recipe.etype, password.as_bytes(), &salt, recipe.iterations)?)
+    }
+
+    fn no_method(&self) -> ClientError {
+        ClientError::NoMethod { realm: self.wish.client.realm.clone(), offered: self.offers.numbers() }
+    }
+}

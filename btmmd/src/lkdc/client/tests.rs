@@ -1,0 +1,5 @@
+//! The client against our own KDC, in memory and in virtual time.
+
+mod password;
+mod service;
+mod world;
