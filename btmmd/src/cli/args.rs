@@ -60,6 +60,12 @@ pub enum Command {
     Invite,
     /// Join an account with a code from "btmm invite"
     Join(Join),
+    /// Set the password with which a user gets Kerberos tickets of this machine
+    Passwd(Passwd),
+    /// Write the keys of this machine's services into a keytab, for sshd, smbd and others
+    Keytab(Keytab),
+    /// Show and look after your Kerberos tickets
+    Tickets(Tickets),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -137,6 +143,77 @@ pub struct Join {
     pub machine: Option<MachineName>,
 }
 
+/// `btmm passwd`
+#[derive(Debug, Args)]
+pub struct Passwd {
+    /// The user [default: you]
+    #[arg(value_parser = user_name)]
+    pub user: Option<String>,
+    /// Read the new password from the first line of a file; "-" is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_fd", "remove", "totp", "no_totp"])]
+    pub password_file: Option<PathBuf>,
+    /// Read the new password from the first line of an open file descriptor
+    #[arg(long, value_name = "N", conflicts_with_all = ["remove", "totp", "no_totp"])]
+    pub password_fd: Option<u32>,
+    /// Forget the password and the second factor
+    #[arg(long, conflicts_with_all = ["totp", "no_totp"])]
+    pub remove: bool,
+    /// Ask for a one-time code as well from now on; prints, once, what an authenticator reads
+    #[arg(long, conflicts_with = "no_totp")]
+    pub totp: bool,
+    /// Ask for the password alone again
+    #[arg(long)]
+    pub no_totp: bool,
+}
+
+/// `btmm keytab`
+#[derive(Debug, Args)]
+pub struct Keytab {
+    /// The services: host, cifs, nfs, vnc, afpserver, HTTP [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Where to; keys of other principals that are there stay
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/krb5.keytab")]
+    pub output: PathBuf,
+    /// Make new keys first; tickets for the old ones stay good
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// `btmm tickets`
+#[derive(Debug, Args)]
+pub struct Tickets {
+    /// Show principals in full
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do; list when absent
+    #[command(subcommand)]
+    pub action: Option<TicketAction>,
+}
+
+/// `btmm tickets …`
+#[derive(Debug, Subcommand)]
+pub enum TicketAction {
+    /// List tickets, those that have ended too
+    List,
+    /// Remove tickets
+    Rm(Remove),
+}
+
+/// `btmm tickets rm`
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Tickets for what: a principal, SERVICE@HOST, or HOST for all that are for it
+    #[arg(required_unless_present_any = ["all", "expired"])]
+    pub tickets: Vec<String>,
+    /// Every ticket, and the cache with them
+    #[arg(long, conflicts_with_all = ["tickets", "expired"])]
+    pub all: bool,
+    /// Those that have ended
+    #[arg(long, conflicts_with = "tickets")]
+    pub expired: bool,
+}
+
 /// `btmm internal`
 #[derive(Debug, Subcommand)]
 pub enum Internal {
@@ -155,6 +232,13 @@ pub enum Internal {
 fn exit_codes_help() -> String {
     let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
     format!("Exit codes:\n{}", codes.join("\n"))
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 256 || text.contains(['@', '/', '\\', '\0']) || text.chars().any(char::is_whitespace) {
+        return Err("is not a user's name: use the bare name, such as alice".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn account_name(text: &str) -> Result<String, String> {

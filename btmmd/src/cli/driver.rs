@@ -1,5 +1,9 @@
 //! Runs a command: daemon, files, standard input and output.
 
+mod keys;
+mod secret;
+mod tickets;
+
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +23,8 @@ use crate::control::error::{ControlError, ExitClass};
 use crate::control::messages::Status;
 use crate::control::wire::Ping;
 use crate::datapath::{DatapathError, firewall as switch};
+use crate::lkdc::ccache::CacheError;
+use crate::lkdc::keytab::KeytabFileError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,12 @@ pub enum Failure {
     /// The switch cannot be read without the daemon by others than root.
     #[error("firewall: btmmd is not running, and without it only root can read the switch")]
     OnlyRoot,
+    /// The caller's tickets.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The keytab.
+    #[error(transparent)]
+    Keytab(#[from] KeytabFileError),
     /// A value that was not on the command line is wrong.
     #[error("{argument}: {message}")]
     Value {
@@ -58,7 +70,8 @@ impl Failure {
             Self::OnlyRoot => ExitClass::NotPermitted,
             Self::Datapath(error) if error.is_permission() => ExitClass::NotPermitted,
             Self::Value { .. } => ExitClass::Usage,
-            Self::Datapath(_) | Self::File { .. } => ExitClass::Failed,
+            Self::Cache(CacheError::Foreign { .. }) => ExitClass::NotPermitted,
+            Self::Datapath(_) | Self::File { .. } | Self::Cache(_) | Self::Keytab(_) => ExitClass::Failed,
         }
     }
 
@@ -148,6 +161,9 @@ fn run(btmm: Btmm) -> Result<ExitClass, Failure> {
             Ok(done)
         }
         Command::Join(args) => run_join(&args, output),
+        Command::Passwd(args) => keys::run_passwd(&args, output),
+        Command::Keytab(args) => keys::run_keytab(&args, output),
+        Command::Tickets(args) => tickets::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Btmm::command(), "btmm", &mut script);

@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 
 use super::error::{ControlError, ExitClass};
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched};
+use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
 use super::wire::{self, Frames, WireError};
 
 /// Why a call had no reply.
@@ -114,6 +115,16 @@ impl<S: Read + Write> Client<S> {
     /// Joins an account.
     pub fn join(&mut self, wanted: &Join) -> Result<AccountStatus, ClientError> {
         self.call("Join", wanted)
+    }
+
+    /// Changes a password.
+    pub fn passwd(&mut self, wanted: &Passwd) -> Result<PasswordChanged, ClientError> {
+        self.call("Passwd", wanted)
+    }
+
+    /// The keys of services.
+    pub fn keytab(&mut self, wanted: &Keytab) -> Result<ServiceKeys, ClientError> {
+        self.call("Keytab", wanted)
     }
 
     /// Has the configuration read again.

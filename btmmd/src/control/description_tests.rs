@@ -5,6 +5,7 @@ use zlink::idl::{CustomType, Field, Interface, Type};
 
 use super::error::ControlError;
 use super::messages::*;
+use super::secrets::{Keytab, Passwd, PasswordChange, PasswordChanged, ServiceKeys};
 use super::wire;
 
 fn interface() -> Interface<'static> {
@@ -83,6 +84,9 @@ fn replies_are_what_the_description_says() {
     reply("AccountCreate", status.account.as_ref().unwrap());
     reply("Join", status.account.as_ref().unwrap());
     reply("Invite", &Invitation { code: "c".to_owned().into(), expires: 1 });
+    let changed = PasswordChanged { user: "a".to_owned(), principal: "a@A".to_owned(), changed: true, uri: Some("u".to_owned().into()) };
+    reply("Passwd", &changed);
+    reply("Keytab", &ServiceKeys { realm: "A".to_owned(), keytab: "BQI=".to_owned().into() });
     reply("Reload", &Reloaded { applied: vec!["port".to_owned()], restart_needed: vec![] });
     reply("Metrics", &Metrics { text: String::new() });
 }
@@ -92,6 +96,11 @@ fn parameters_are_what_the_description_says() {
     let some = || Some("x".to_owned());
     parameters("Ping", &wire::Ping { machine: "a".to_owned(), count: Some(1), interval_ms: Some(1) });
     parameters("AccountCreate", &AccountCreate { name: "a".to_owned(), zone: some(), machine: some(), serve: true });
+    for change in [PasswordChange::Set, PasswordChange::Remove, PasswordChange::Totp, PasswordChange::NoTotp] {
+        let secret = || Some("s".to_owned().into());
+        parameters("Passwd", &Passwd { user: some(), change, password: secret(), old: secret() });
+    }
+    parameters("Keytab", &Keytab { services: vec!["host".to_owned()], rotate: true });
     parameters("Join", &Join { code: "c".to_owned().into(), machine: some() });
 }
 

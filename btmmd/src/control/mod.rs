@@ -11,6 +11,7 @@ pub mod driver;
 pub mod error;
 pub mod messages;
 pub mod request;
+pub mod secrets;
 pub mod server;
 pub mod wire;
 

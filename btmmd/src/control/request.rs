@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::error::ControlError;
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, Pong, Reloaded, Status, Switched};
+use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
 
 /// Where the answer goes. Dropping it answers `Failed`; `is_closed` tells that the caller has hung up.
 pub type Answer<T> = oneshot::Sender<Result<T, ControlError>>;
@@ -49,6 +50,10 @@ pub enum Call {
     Invite(Answer<Invitation>),
     /// Join an account.
     Join(Join, Answer<AccountStatus>),
+    /// Change a password. Whether this caller may change this user's is not yet checked.
+    Passwd(Passwd, Answer<PasswordChanged>),
+    /// Give out the keys of services.
+    Keytab(Keytab, Answer<ServiceKeys>),
     /// Read the configuration file again.
     Reload(Answer<Reloaded>),
     /// Metrics for Prometheus.

@@ -128,6 +128,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Method::Reload => self.ask(oneway, change, Call::Reload).await,
             Method::AccountCreate(wanted) => self.ask(oneway, change, |answer| Call::AccountCreate(wanted, answer)).await,
             Method::Join(wanted) => self.ask(oneway, change, |answer| Call::Join(wanted, answer)).await,
+            Method::Passwd(wanted) => self.ask(oneway, change, |answer| Call::Passwd(wanted, answer)).await,
+            Method::Keytab(wanted) => self.ask(oneway, change, |answer| Call::Keytab(wanted, answer)).await,
         }
     }
 

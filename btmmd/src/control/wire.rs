@@ -12,6 +12,7 @@ use tokio_util::codec::Decoder;
 
 use super::error::ControlError;
 use super::messages::{AccountCreate, INTERFACE, Join};
+use super::secrets::{Keytab, Passwd};
 
 /// The longest call that the server takes.
 pub const MAX_CALL: usize = 64 * 1024;
@@ -109,6 +110,10 @@ pub enum Method {
     Invite,
     /// `Join`
     Join(Join),
+    /// `Passwd`
+    Passwd(Passwd),
+    /// `Keytab`
+    Keytab(Keytab),
     /// `Reload`
     Reload,
     /// `Metrics`
@@ -125,12 +130,13 @@ pub enum Method {
 }
 
 impl Method {
-    /// Whether the call changes anything, for which the caller must be root or the daemon's user.
+    /// Whether the caller must be root or the daemon's user, because the call changes something or gives out keys. `Passwd` is left to those
+    /// who know the users: one's own password is one's own to change.
     pub fn changes(&self) -> bool {
         match self {
-            Self::On | Self::Off | Self::AccountCreate(_) | Self::Invite | Self::Join(_) | Self::Reload => true,
+            Self::On | Self::Off | Self::AccountCreate(_) | Self::Invite | Self::Join(_) | Self::Reload | Self::Keytab(_) => true,
             Self::GetInfo | Self::GetInterfaceDescription(_) | Self::Status | Self::Machines | Self::Ping(_) | Self::Metrics => false,
-            Self::Unknown(_) | Self::Malformed { .. } => false,
+            Self::Passwd(_) | Self::Unknown(_) | Self::Malformed { .. } => false,
         }
     }
 
@@ -147,6 +153,8 @@ impl Method {
             Self::AccountCreate(_) => "AccountCreate",
             Self::Invite => "Invite",
             Self::Join(_) => "Join",
+            Self::Passwd(_) => "Passwd",
+            Self::Keytab(_) => "Keytab",
             Self::Reload => "Reload",
             Self::Metrics => "Metrics",
             Self::Unknown(method) | Self::Malformed { method, .. } => method,
@@ -260,6 +268,8 @@ fn ours(name: &str, frame: &[u8]) -> Result<Method, serde_json::Error> {
         "AccountCreate" => Method::AccountCreate(parameters(frame)?),
         "Invite" => Method::Invite,
         "Join" => Method::Join(parameters(frame)?),
+        "Passwd" => Method::Passwd(parameters(frame)?),
+        "Keytab" => Method::Keytab(parameters(frame)?),
         "Reload" => Method::Reload,
         "Metrics" => Method::Metrics,
         _ => Method::Unknown(format!("{INTERFACE}.{name}")),

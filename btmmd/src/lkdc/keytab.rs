@@ -3,12 +3,16 @@
 //! A file is `05 02` and entries, each with its length before it; a negative length is a hole. Numbers are big-endian. Source: MIT's
 //! documentation, "Keytab file format".
 
+mod linux;
+
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use super::full_name::FullName;
 use super::name::Principal;
+pub use linux::{KeytabFileError, install};
+
 use crate::wire::{Reader, WireError, at_most};
 
 /// The longest keytab worth reading, in octets.
@@ -90,6 +94,13 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<KeytabEntry>, KeytabError> {
         entries.push(entry(reader.sub(size, MAX_ENTRY, "keytab entry")?)?);
     }
     Ok(entries)
+}
+
+/// A keytab with `ours` in the place of whatever there was of the same principals. Others' keys stay, in front.
+pub fn merged(there: Vec<KeytabEntry>, ours: Vec<KeytabEntry>) -> Vec<KeytabEntry> {
+    let mut entries: Vec<KeytabEntry> = there.into_iter().filter(|old| ours.iter().all(|new| new.name != old.name)).collect();
+    entries.extend(ours);
+    entries
 }
 
 fn entry(mut reader: Reader<'_>) -> Result<KeytabEntry, KeytabError> {
@@ -220,6 +231,14 @@ mod tests {
             assert!(parse(&whole[..length]).is_err(), "{length}");
         }
         assert_eq!(parse(&[5, 1]), Err(KeytabError::Format(0x0501)));
+    }
+
+    #[test]
+    fn our_keys_take_the_place_of_ours_alone() {
+        let there = vec![entry("host/a@OTHER", 3), entry("host/a@R", 1), entry("nfs/a@R", 1)];
+        let ours = vec![entry("host/a@R", 2), entry("host/a@R", 1)];
+        let names: Vec<String> = merged(there, ours).iter().map(|entry| format!("{} {}", entry.name, entry.kvno)).collect();
+        assert_eq!(names, ["host/a@OTHER 3", "nfs/a@R 1", "host/a@R 2", "host/a@R 1"]);
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl Daemon {
             Call::AccountCreate(wanted, answer) => self.create(wanted, answer).await,
             Call::Invite(answer) => drop(answer.send(self.invite())),
             Call::Join(wanted, answer) => self.join(wanted, answer),
+            Call::Passwd(wanted, answer) => self.passwd(request.caller, wanted, answer),
+            Call::Keytab(wanted, answer) => self.keytab(request.caller, wanted, answer),
             Call::Reload(answer) => drop(answer.send(self.reload())),
             Call::Metrics(answer) => drop(answer.send(Ok(Metrics { text: metrics::text(&self.status().await) }))),
         }

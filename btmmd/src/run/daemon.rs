@@ -23,6 +23,7 @@ use crate::control::error::ControlError;
 use crate::control::request::ControlRequest;
 use crate::datapath::firewall;
 use crate::lkdc::discover::linux::withdraw;
+use crate::lkdc::principals::SharedRegister;
 use crate::rendezvous::driver::Base;
 
 /// A session that could not start, or failed, is tried again after this.
@@ -59,6 +60,7 @@ pub(super) struct Daemon {
     pub joining: Option<Joining>,
     pub renewals: Renewals,
     pub ready: bool,
+    pub register: Option<SharedRegister>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -72,7 +74,7 @@ pub async fn daemon(paths: Paths, config: Config) -> Result<(), RunError> {
     let (requests_in, requests) = mpsc::channel(32);
     let control = tokio::spawn(server.run(requests_in));
     let (config, renewals) = (Arc::new(config), Renewals::new());
-    let mut daemon = Daemon { paths, config, on, stage: Stage::Alone, home: None, joining: None, renewals, ready: false };
+    let mut daemon = Daemon { paths, config, on, stage: Stage::Alone, home: None, joining: None, renewals, ready: false, register: None };
     daemon.begin().await?;
     let ended = daemon.run(requests).await;
     notify(&[sd_notify::NotifyState::Stopping]);

@@ -2,7 +2,7 @@
 //!
 //! - [`paths`]: where things are on disk and in the kernel.
 //! - [`mod@daemon`]: the life of the process: account or none, signals, watchdog, control socket.
-//! - `base`: what a home base serves. `renew`: certificates that grow old.
+//! - `base`: what a home base serves. `renew`: certificates that grow old. `register`: the realm's principals.
 //! - `session`: the machine in its account; `start` brings it up, `starting` is while that lasts, `event` is what it waits for, `perform` what it does about it.
 //! - `report`: what people and programs are told.
 
@@ -17,6 +17,7 @@ mod kerberos;
 mod metrics;
 mod perform;
 mod ping;
+mod register;
 mod renew;
 mod report;
 mod roster;

@@ -151,6 +151,7 @@ mod tests {
             joining: None,
             renewals: Renewals::new(),
             ready: false,
+            register: None,
         }
     }
 

@@ -50,6 +50,14 @@ pub enum CacheError {
     /// There is none.
     #[error("{0}: no tickets there")]
     Missing(CachePlace),
+    /// Not the ticket that was asked for.
+    #[error("{place}: no ticket for {wanted}")]
+    NoTicket {
+        /// Where.
+        place: CachePlace,
+        /// What was asked for.
+        wanted: String,
+    },
     /// The system refused.
     #[error("cannot {doing} {place}: {source}")]
     Io {

@@ -42,7 +42,7 @@ impl Names {
     }
 
     /// The local user that a principal is here. Nobody becomes root by having its name: that must be configured.
-    fn local(&self, user: &str) -> Option<String> {
+    pub fn local(&self, user: &str) -> Option<String> {
         self.users.get(user).cloned().or_else(|| (user != "root").then(|| user.to_owned()))
     }
 }

@@ -48,18 +48,33 @@ pub enum RegisterError {
 
 /// The register, shared by those who ask it to change. A clone is the same register.
 #[derive(Clone, Debug)]
-pub struct SharedRegister(Arc<Mutex<Register>>);
+pub struct SharedRegister {
+    names: Arc<Names>,
+    principals: Principals,
+    register: Arc<Mutex<Register>>,
+}
 
 impl SharedRegister {
     /// Shares `register`.
     pub fn new(register: Register) -> Self {
-        Self(Arc::new(Mutex::new(register)))
+        let (names, principals) = (Arc::new(register.names.clone()), register.principals.clone());
+        Self { names, principals, register: Arc::new(Mutex::new(register)) }
+    }
+
+    /// The names of this machine. Does not wait.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The table that the KDC looks into. It follows every change. Does not wait.
+    pub fn principals(&self) -> &Principals {
+        &self.principals
     }
 
     /// The register, exclusively. Its methods write files and stretch passwords: hold it from a thread that may block, not across an await.
     pub fn lock(&self) -> MutexGuard<'_, Register> {
         // A panic leaves the book as it was: it is replaced as a whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
