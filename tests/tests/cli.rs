@@ -191,8 +191,23 @@ fn completions_are_printed_and_written_for_packaging() {
 fn manual_pages_cover_every_command_and_every_setting() {
     let folder = Folder::new("man");
     assert_eq!(btmm(&["internal", "man", folder.text()]).status.code(), Some(0));
-    let commands = ["status", "on", "off", "machines", "ping", "firewall", "account", "invite", "join", "completions", "version"];
-    let nested = ["firewall-block", "firewall-allow", "firewall-status", "account-create", "account-show"];
+    let commands = [
+        "status",
+        "on",
+        "off",
+        "machines",
+        "ping",
+        "firewall",
+        "account",
+        "invite",
+        "join",
+        "passwd",
+        "keytab",
+        "tickets",
+        "completions",
+        "version",
+    ];
+    let nested = ["firewall-block", "firewall-allow", "firewall-status", "account-create", "account-show", "tickets-list", "tickets-rm"];
     for name in commands.iter().chain(&nested) {
         let page = folder.read(&format!("btmm-{name}.1"));
         assert!(page.contains(".SH NAME\nbtmm\\-") && page.contains(".SH \"EXIT STATUS\""), "{name}:\n{page}");

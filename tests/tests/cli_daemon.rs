@@ -253,6 +253,7 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
         (&["invite"], "Invite"),
         (&["join", CODE], "Join"),
         (&["account", "create", "bob", "--serve"], "AccountCreate"),
+        (&["keytab", "--output", "/nonexistent/keytab"], "Keytab"),
     ] {
         let output = run(NOBODY, changing);
         let expected = format!("btmm: {method} is not permitted to user {NOBODY}: be root, for example with sudo\n");
