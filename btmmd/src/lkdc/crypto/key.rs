@@ -78,7 +78,7 @@ impl Key {
         self.encrypt_after(usage, confounder, plain)
     }
 
-    fn encrypt_after(&self, usage: u32, confounder: [u8; CONFOUNDER], plain: &[u8]) -> Vec<u8> {
+    pub(super) fn encrypt_after(&self, usage: u32, confounder: [u8; CONFOUNDER], plain: &[u8]) -> Vec<u8> {
         let length = self.etype().checksum_length();
         let mut out = Vec::with_capacity(CONFOUNDER + plain.len() + length);
         out.extend_from_slice(&confounder);

@@ -2,12 +2,19 @@
 //! the key agreement of PKINIT (RFC 4556, 5349, 8636) and of SPAKE (RFC 9588).
 mod cts;
 mod derive;
+pub mod dh;
 pub mod etype;
 mod fold;
 pub mod key;
 mod mac;
+mod mod_exp;
+mod modp_primes;
 mod password;
+pub mod pkinit_key;
 mod prf;
+pub mod spake_group;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 
 pub use etype::Etype;
@@ -46,4 +53,13 @@ pub enum CryptoError {
     /// More pseudo-random octets than PRF+ can give.
     #[error("PRF+ cannot give {0} octets")]
     PrfLength(usize),
+    /// An agreement in this group can be broken.
+    #[error("the group {0:?} is too weak")]
+    WeakGroup(dh::DhGroup),
+    /// A public value that is not in its group, or that gives the secret away.
+    #[error("the public value is not an acceptable member of {0:?}")]
+    PublicValue(dh::DhGroup),
+    /// A SPAKE element that is none.
+    #[error("the SPAKE element is not an acceptable member of {0:?}")]
+    SpakeElement(spake_group::SpakeGroup),
 }
