@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rasn_kerberos::{KdcReqBody, KrbError, PaData};
+use rasn_kerberos::{KdcReqBody, PaData};
 
 use super::armor::{self, ArmoredBy, Tgs};
 use super::asn1::{KrbFastArmoredRep, KrbFastArmoredReq, KrbFastFinished, KrbFastReq, KrbFastResponse, PaFxFastReply, PaFxFastRequest};
@@ -104,15 +104,13 @@ impl FastRequest {
         FastReply { padata: self.armored(&response, entropy), reply_key: strengthened(&strengthen, reply_key) }
     }
 
-    /// Armor for an error: `error` and what its METHOD-DATA would hold go inside. The outer error has this as its only METHOD-DATA.
-    pub fn error(&self, error: &KrbError, padata: Vec<PaData>, entropy: &mut dyn Entropy) -> PaData {
-        let mut inner = error.clone();
-        inner.e_data = None;
-        let mut padata = padata;
-        if padata.iter().all(|pa| pa.r#type != PA_FX_COOKIE) {
+    /// Armor for an error: the encoded KRB-ERROR `error`, without e-data, and what its METHOD-DATA would hold go inside. The outer error has
+    /// this as its only METHOD-DATA.
+    pub fn error(&self, error: &[u8], mut padata: Vec<PaData>, entropy: &mut dyn Entropy) -> PaData {
+        if !padata.is_empty() && padata.iter().all(|pa| pa.r#type != PA_FX_COOKIE) {
             padata.push(PaData { r#type: PA_FX_COOKIE, value: NO_COOKIE.to_vec().into() });
         }
-        padata.push(PaData { r#type: PA_FX_ERROR, value: asn1::encode(&inner).into() });
+        padata.push(PaData { r#type: PA_FX_ERROR, value: error.to_vec().into() });
         let response = KrbFastResponse { padata, strengthen_key: None, finished: None, nonce: self.body.nonce };
         self.armored(&response, entropy)
     }

@@ -3,7 +3,7 @@
 //! - [`armor`]: the armor key, from a ticket for this KDC's ticket-granting service, anonymous or not, or from a TGS-REQ itself.
 //! - [`kdc`]: out of the armor, into the armor. [`client`]: the same from the other end.
 //! - [`cookie`]: what a KDC that keeps no state remembers between two requests.
-//! - [`challenge`]: the encrypted challenge, a password proven inside armor.
+//! - [`challenge`]: the encrypted challenge, a password proven inside armor; [`mechanism`]: for the KDC's table.
 
 pub mod armor;
 pub mod asn1;
@@ -12,6 +12,7 @@ pub mod client;
 pub mod cookie;
 pub mod envelope;
 pub mod kdc;
+pub mod mechanism;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use armor::ArmoredBy;
 pub use client::Armor;
 pub use cookie::{Cookie, CookieJar};
 pub use kdc::{FastReply, FastRequest, Finished};
+pub use mechanism::EncryptedChallenge;
 
 /// PA-FX-COOKIE (RFC 6113 §5.2).
 pub const PA_FX_COOKIE: i32 = 133;

@@ -139,7 +139,7 @@ fn an_error_travels_inside_the_armor_and_brings_a_cookie() {
     let armor = world.armor(now());
     let inner = world.open(&request(&armor, 0, b"outer"), b"outer", now()).unwrap();
     let mut error = error(25);
-    let pa = inner.error(&error, vec![proof()], &mut SystemEntropy);
+    let pa = inner.error(&asn1::encode(&KrbError { e_data: None, ..error.clone() }), vec![proof()], &mut SystemEntropy);
     error.error_code = 60;
     error.e_data = Some(asn1::encode::<MethodData>(&vec![pa]).into());
     let (meant, padata) = armor.open_error(&error, 7).unwrap();

@@ -10,11 +10,14 @@ use super::options::Flags;
 use super::policy::Wanted;
 use super::preauth::{Asked, Proof, Verdict, pa};
 use super::ticket::{self, Contents};
-use super::{Kdc, Request, Story, common_etypes, etype_info, indicator, malformed, may_be_machine, replay, sealing_key, session_etype};
+use super::{
+    Kdc, Request, Story, armored, common_etypes, etype_info, indicator, malformed, may_be_machine, replay, sealing_key, session_etype,
+};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Key, usage};
+use crate::lkdc::fast::{FastRequest, Finished};
 use crate::lkdc::name::{ANONYMOUS_REALM, APPLE_LKDC, NT_ENTERPRISE, Principal};
 use crate::lkdc::principals::{Entry, Kind};
 
@@ -24,20 +27,26 @@ const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).wi
 /// Answers an AS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
     let AsReq(message) = asn1::decode(request.bytes).map_err(malformed)?;
-    let req_body = asn1::req_body(request.bytes).map_err(malformed)?;
-    let padata = message.padata.unwrap_or_default();
-    let asked = Initial::new(kdc, &message.req_body, story)?;
-    let etypes = common_etypes(&message.req_body.etype)?;
+    let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
+    let outer_padata = message.padata.unwrap_or_default();
+    let armor = armored::initial(kdc, request, &outer_padata, outer_body)?;
+    story.armor.clone_from(&armor);
+    let (body, req_body, padata) = match &armor {
+        Some(armor) => (&armor.body, armor.raw_body.as_slice(), armor.padata.as_slice()),
+        None => (&message.req_body, outer_body, outer_padata.as_slice()),
+    };
+    let asked = Initial::new(kdc, body, story)?;
+    let etypes = common_etypes(&body.etype)?;
     let view = Asked {
-        body: &message.req_body,
+        body,
         req_body,
-        padata: &padata,
+        padata,
         client: &asked.client,
         entry: asked.entry.as_deref(),
         client_key: asked.entry.as_deref().and_then(|entry| entry.preferred(&etypes)).map(|(_, key)| key),
         realm: kdc.realm(),
         etypes: &etypes,
-        armor: None,
+        armor: armor.as_deref().map(FastRequest::armor_key),
         skew: kdc.settings.policy.skew,
         now: request.now,
     };
@@ -161,6 +170,7 @@ fn prove(kdc: &Kdc, view: &Asked<'_>, request: &Request<'_>, entropy: &mut dyn E
 /// METHOD-DATA: all the ways in which this client can prove itself.
 fn methods(kdc: &Kdc, view: &Asked<'_>, entropy: &mut dyn Entropy) -> Vec<PaData> {
     let mut methods: Vec<PaData> = kdc.mechanisms.iter().flat_map(|mechanism| mechanism.offer(view, entropy)).collect();
+    methods.push(armored::welcome());
     methods.extend(view.entry.and_then(|entry| etype_info::etype_info2(entry, view.etypes)));
     methods
 }
@@ -224,7 +234,9 @@ fn issue(
     if let (Some((entry, key)), None) = (own, &proof.reply_key) {
         padata.extend(etype_info::etype_info2(entry, &[key.etype()]));
     }
-    let protected = if protects { protection(request.bytes, reply_key) } else { Vec::new() };
+    let end = Finished { realm: &asked.crealm, client: &asked.client, ticket: &sealed };
+    let outside = armored::outside(story.armor.as_deref(), reply_key, padata, end, request.now, entropy);
+    let protected = if protects { protection(request.bytes, &outside.reply_key) } else { Vec::new() };
     let part = ReplyPart {
         kind: message::AS,
         session: &session,
@@ -237,16 +249,16 @@ fn issue(
         padata: &protected,
         now: request.seconds,
     };
-    let cipher = reply_key.encrypt(usage::AS_REP, &part.encode(), entropy);
+    let cipher = outside.reply_key.encrypt(usage::AS_REP, &part.encode(), entropy);
     story.strengths = proof.strengths;
     story.until = times.end;
     let reply = Reply {
         kind: message::AS,
-        padata: &padata,
-        crealm: &asked.crealm,
-        client: &asked.client,
+        padata: &outside.padata,
+        crealm: outside.crealm,
+        client: outside.client,
         ticket: &sealed,
-        part: (reply_key.etype().number(), kvno, &cipher),
+        part: (outside.reply_key.etype().number(), kvno, &cipher),
     };
     Ok(reply.encode())
 }
@@ -255,5 +267,5 @@ fn issue(
 fn protection(request: &[u8], reply_key: &Key) -> Vec<PaData> {
     let checksum = reply_key.checksum(usage::AS_REQ, request);
     let value = Der::of(|der| der.typed(reply_key.etype().checksum_type(), &checksum));
-    vec![PaData { r#type: pa::REQ_ENC_PA_REP, value: value.to_vec().into() }]
+    vec![PaData { r#type: pa::REQ_ENC_PA_REP, value: value.to_vec().into() }, armored::welcome()]
 }

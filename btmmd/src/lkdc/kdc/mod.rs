@@ -3,8 +3,10 @@
 //! - `as_exchange`: a client proves itself. `tgs_exchange`: a ticket pays for another one.
 //! - [`preauth`]: the table of ways to prove oneself. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
 //! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
+//! - `armored`: requests in armor.
 //! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
 
+mod armored;
 mod as_exchange;
 pub mod error;
 mod etype_info;
@@ -24,6 +26,7 @@ use std::time::SystemTime;
 
 use super::asn1::{self, Asn1Error, raw, time, write};
 use super::crypto::Etype;
+use super::fast::FastRequest;
 use super::name::{Principal, RealmName};
 use super::principals::{Entry, Kind, Principals, Strength};
 use crate::entropy::Entropy;
@@ -71,6 +74,8 @@ struct Story {
     strengths: Vec<Strength>,
     until: u64,
     how: &'static str,
+    /// The armor that the request came in.
+    armor: Option<Arc<FastRequest>>,
 }
 
 /// A request as it came.
@@ -132,7 +137,10 @@ impl Kdc {
                 Answer { reply, events: vec![told(story, outcome)] }
             }
             Err(refusal) => {
-                let reply = self.error(&refusal, &story, now);
+                let reply = match &story.armor {
+                    Some(armor) => armored::error(self, armor, &refusal, &story, now, entropy),
+                    None => self.error(&refusal, &story, now),
+                };
                 let outcome = match refusal {
                     refusal if refusal.is_step() => Outcome::Continued,
                     Refusal { code, reason, .. } => Outcome::Refused { code, reason },

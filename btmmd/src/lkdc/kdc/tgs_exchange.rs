@@ -11,11 +11,12 @@ use super::options::Flags;
 use super::policy::{Ceiling, Times, Wanted};
 use super::preauth::pa;
 use super::ticket::{self, Contents, Opened, ServiceKey};
-use super::{Kdc, Request, Story, common_etypes, indicator, malformed, replay, sealing_key, session_etype};
+use super::{Kdc, Request, Story, armored, common_etypes, indicator, malformed, replay, sealing_key, session_etype};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Etype, Key, usage};
+use crate::lkdc::fast::Finished;
 use crate::lkdc::name::Principal;
 use crate::lkdc::principals::{Entry, Kind, Strength};
 
@@ -25,14 +26,25 @@ const COPIES: Flags = Flags::RENEW.with(Flags::VALIDATE);
 /// Answers a TGS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
     let TgsReq(message) = asn1::decode(request.bytes).map_err(malformed)?;
-    let req_body = asn1::req_body(request.bytes).map_err(malformed)?;
+    let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
     let padata = message.padata.unwrap_or_default();
     let body = &message.req_body;
     let options = Flags(asn1::flag_bits(&body.kdc_options.0));
     if let Some(sname) = &body.sname {
         story.service = Some(Principal::of_message(sname).map_err(malformed)?);
     }
-    let payment = Payment::new(kdc, request, req_body, &padata, story, options)?;
+    let payment = Payment::new(kdc, request, outer_body, &padata, story, options)?;
+    let armor = story.armor.clone();
+    let body = armor.as_deref().map_or(body, |armor| &armor.body);
+    let outer_options = options;
+    let options = Flags(asn1::flag_bits(&body.kdc_options.0));
+    if options.among(COPIES) != outer_options.among(COPIES) {
+        // Which tickets may pay was judged by the outer options.
+        return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "renewal or validation is asked for on one side of the armor only"));
+    }
+    if let (Some(_), Some(sname)) = (&armor, &body.sname) {
+        story.service = Some(Principal::of_message(sname).map_err(malformed)?);
+    }
     let asked = Further::new(kdc, request, body, options, &payment, story)?;
     issue(kdc, request, body, &payment, &asked, story, entropy)
 }
@@ -66,6 +78,8 @@ impl Payment {
         story.client = Some((ticket.crealm.clone(), ticket.client.clone()));
         check_ticket(kdc, &ticket, request, options)?;
         let authenticator = authenticate(kdc, &ticket, &presented, req_body, request)?;
+        let subkey = authenticator.subkey.map(|key| session_key(key.r#type, &key.value)).transpose()?;
+        story.armor = armored::further(padata, value, subkey.as_ref(), &ticket.session)?;
         kdc.spend(replay::proof_digest(pa::TGS_REQ, &presented.authenticator.cipher), request)?;
         kdc.still_welcome(&ticket.crealm, &ticket.client)?;
         let krbtgt = kdc.krbtgt_entry()?;
@@ -75,7 +89,6 @@ impl Payment {
             sealing_key(&krbtgt)?.key.clone()
         };
         let (strengths, authorization) = indicator::read(&ticket, &vouching);
-        let subkey = authenticator.subkey.map(|key| session_key(key.r#type, &key.value)).transpose()?;
         Ok(Self { ticket, service, subkey, strengths, authorization })
     }
 
@@ -375,17 +388,19 @@ fn issue(
         now: request.seconds,
     };
     let (key, number) = payment.reply_key();
-    let cipher = key.encrypt(number, &part.encode(), entropy);
+    let end = Finished { realm: &payment.ticket.crealm, client: &payment.ticket.client, ticket: &sealed };
+    let outside = armored::outside(story.armor.as_deref(), key, Vec::new(), end, request.now, entropy);
+    let cipher = outside.reply_key.encrypt(number, &part.encode(), entropy);
     story.strengths.clone_from(&payment.strengths);
     story.until = terms.times.end;
     story.how = terms.how;
     let reply = Reply {
         kind: message::TGS,
-        padata: &[],
-        crealm: &payment.ticket.crealm,
-        client: &payment.ticket.client,
+        padata: &outside.padata,
+        crealm: outside.crealm,
+        client: outside.client,
         ticket: &sealed,
-        part: (key.etype().number(), None, &cipher),
+        part: (outside.reply_key.etype().number(), None, &cipher),
     };
     Ok(reply.encode())
 }

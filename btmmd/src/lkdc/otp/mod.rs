@@ -4,12 +4,13 @@
 //! is encrypted with the armor key then. The password travels as the token's PIN.
 //!
 //! - [`totp`]: codes from the time of day. [`ledger`]: none is good twice.
-//! - [`kdc`]: challenge and judgement. [`client`]: the same from the other end.
+//! - [`kdc`]: challenge and judgement; [`mechanism`]: for the KDC's table. [`client`]: the same from the other end.
 
 pub mod asn1;
 pub mod client;
 pub mod kdc;
 pub mod ledger;
+pub mod mechanism;
 pub mod totp;
 
 use super::asn1::Asn1Error;
@@ -17,6 +18,7 @@ use super::crypto::CryptoError;
 use super::fast::FastError;
 
 pub use ledger::Ledger;
+pub use mechanism::Otp;
 
 /// PA-OTP-CHALLENGE.
 pub const PA_OTP_CHALLENGE: i32 = 141;

@@ -1,0 +1,57 @@
+//! The encrypted challenge in the KDC's table of mechanisms.
+
+use rasn_kerberos::PaData;
+
+use super::challenge::Challenge;
+use super::{FastError, PA_ENCRYPTED_CHALLENGE};
+use crate::entropy::Entropy;
+use crate::lkdc::crypto::Key;
+use crate::lkdc::kdc::error::{ErrorCode, Refusal};
+use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
+use crate::lkdc::principals::Strength;
+
+/// A password proven inside armor, by both sides.
+#[derive(Clone, Copy, Debug)]
+pub struct EncryptedChallenge;
+
+impl EncryptedChallenge {
+    /// The keys that prove the client, when a password alone does.
+    fn keys<'a>(asked: &Asked<'a>) -> &'a [Key] {
+        let entry = asked.entry.filter(|entry| entry.totp.is_none());
+        entry.and_then(|entry| entry.current()).map_or(&[], |versioned| &versioned.keys)
+    }
+}
+
+impl Mechanism for EncryptedChallenge {
+    fn takes(&self) -> i32 {
+        PA_ENCRYPTED_CHALLENGE
+    }
+
+    fn offer(&self, asked: &Asked<'_>, _: &mut dyn Entropy) -> Vec<PaData> {
+        if asked.armor.is_none() || asked.client_key.is_none() || Self::keys(asked).is_empty() {
+            return Vec::new();
+        }
+        vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: Vec::new().into() }]
+    }
+
+    fn judge(&self, asked: &Asked<'_>, value: &[u8], entropy: &mut dyn Entropy) -> Result<Verdict, Refusal> {
+        let failed = |reason: String| Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, reason);
+        let armor = asked.armor.ok_or_else(|| failed("an encrypted challenge outside of armor".to_owned()))?;
+        let mut refusal = failed("an encrypted challenge does not prove this client".to_owned());
+        // The challenge says the armor's type, not the password key's: whichever key opens it is the client's.
+        for long_term in Self::keys(asked).iter().filter(|key| asked.etypes.contains(&key.etype())) {
+            let challenge = Challenge { armor, long_term };
+            match challenge.verify(value, asked.now, asked.skew) {
+                Ok(()) => {
+                    let answer = challenge.answer(asked.now, entropy);
+                    let padata = vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: answer.into() }];
+                    return Ok(Verdict::Proven(Proof { reply_key: Some(long_term.clone()), padata, ..Proof::by(Strength::Password) }));
+                }
+                Err(error @ FastError::Skew(_)) => return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, error.to_string())),
+                Err(FastError::Crypto(_)) => refusal = failed("wrong password".to_owned()),
+                Err(error) => refusal = failed(format!("encrypted challenge: {error}")),
+            }
+        }
+        Err(refusal)
+    }
+}

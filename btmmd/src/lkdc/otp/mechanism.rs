@@ -1,0 +1,49 @@
+//! One-time codes in the KDC's table of mechanisms.
+
+use rasn_kerberos::PaData;
+
+use super::kdc::{Factors, Judge};
+use super::{Ledger, PA_OTP_CHALLENGE, PA_OTP_REQUEST};
+use crate::entropy::Entropy;
+use crate::lkdc::crypto::Key;
+use crate::lkdc::kdc::error::{ErrorCode, Refusal};
+use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
+use crate::lkdc::principals::Strength;
+
+/// Code and password, for users who have a token.
+#[derive(Debug)]
+pub struct Otp(Judge);
+
+impl Otp {
+    /// With a key that nobody else has, for nonces.
+    pub fn new(key: Key, ledger: Ledger) -> Self {
+        Self(Judge::new(key, ledger))
+    }
+}
+
+fn factors<'a>(asked: &Asked<'a>) -> Option<Factors<'a>> {
+    let entry = asked.entry?;
+    Some(Factors { totp: entry.totp.as_ref()?, password: entry.current()? })
+}
+
+impl Mechanism for Otp {
+    fn takes(&self) -> i32 {
+        PA_OTP_REQUEST
+    }
+
+    fn offer(&self, asked: &Asked<'_>, entropy: &mut dyn Entropy) -> Vec<PaData> {
+        if asked.armor.is_none() || factors(asked).is_none() {
+            return Vec::new();
+        }
+        let value = self.0.challenge(asked.client, &asked.realm.friendly(), asked.now, entropy);
+        vec![PaData { r#type: PA_OTP_CHALLENGE, value: value.into() }]
+    }
+
+    fn judge(&self, asked: &Asked<'_>, value: &[u8], _: &mut dyn Entropy) -> Result<Verdict, Refusal> {
+        let failed = |reason: String| Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, reason);
+        let armor = asked.armor.ok_or_else(|| failed("a one-time code outside of armor".to_owned()))?;
+        let factors = factors(asked).ok_or_else(|| failed("this client has no token".to_owned()))?;
+        self.0.judge(value, armor, asked.client, factors, asked.now).map_err(|error| failed(error.to_string()))?;
+        Ok(Verdict::Proven(Proof { reply_key: Some(armor.clone()), hardware: true, ..Proof::by(Strength::Otp) }))
+    }
+}
