@@ -4,7 +4,7 @@
 //!
 //! - [`crypto`]: encryption types, keys, key agreement.
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
-//! - [`kdc`]: requests answered.
+//! - [`kdc`]: requests answered. [`driver`]: its sockets.
 //! - [`principals`]: who is known here, with keys.
 //! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it.
 //! - [`discover`]: which machine has which realm, for all who ask.
@@ -16,6 +16,7 @@ pub mod ccache;
 pub mod client;
 pub mod crypto;
 pub mod discover;
+pub mod driver;
 pub mod fast;
 pub mod full_name;
 pub mod kdc;

@@ -92,6 +92,8 @@ codes! {
     KRB_ERR_RESPONSE_TOO_BIG = 52,
     /// Anything else.
     KRB_ERR_GENERIC = 60,
+    /// A field or message longer than we take.
+    KRB_ERR_FIELD_TOOLONG = 61,
     /// The client's certificate does not chain to the account (RFC 4556).
     KDC_ERR_CLIENT_NOT_TRUSTED = 62,
     /// The signature is wrong.

@@ -150,6 +150,18 @@ impl Kdc {
         }
     }
 
+    /// What is sent in place of a reply that does not fit into a datagram: the client comes back by TCP.
+    pub fn too_big(&self, now: SystemTime) -> Vec<u8> {
+        let refusal = Refusal::new(ErrorCode::KRB_ERR_RESPONSE_TOO_BIG, "the reply does not fit into a datagram");
+        self.error(&refusal, &Story::default(), now)
+    }
+
+    /// What is sent to who announces a message longer than any request (RFC 4120 §7.2.2).
+    pub fn too_long(&self, now: SystemTime) -> Vec<u8> {
+        let refusal = Refusal::new(ErrorCode::KRB_ERR_FIELD_TOOLONG, "the message is too long");
+        self.error(&refusal, &Story::default(), now)
+    }
+
     fn error(&self, refusal: &Refusal, story: &Story, now: SystemTime) -> Vec<u8> {
         let client = story.client.as_ref().map(|(realm, client)| (realm.as_str(), client));
         let service = story.service.as_ref().unwrap_or(&self.krbtgt);
@@ -250,4 +262,4 @@ fn malformed(error: Asn1Error) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
