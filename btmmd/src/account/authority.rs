@@ -30,6 +30,7 @@ const LATEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 const IPSEC_IKE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 17];
 const PKINIT_CLIENT: &[u64] = &[1, 3, 6, 1, 5, 2, 3, 4];
+const PKINIT_KDC: &[u64] = &[1, 3, 6, 1, 5, 2, 3, 5];
 const PKINIT_SAN: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.2.2");
 
 /// Why the CA could not do its work.
@@ -110,6 +111,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
             ExtendedKeyUsagePurpose::Other(PKINIT_CLIENT.to_vec()),
+            ExtendedKeyUsagePurpose::Other(PKINIT_KDC.to_vec()),
         ];
         params.use_authority_key_identifier_extension = true;
         let names = self.alternative_names(key, &fqdn).ok_or_else(refuse)?;
@@ -127,12 +129,17 @@ impl Authority {
 
     fn alternative_names(&self, key: &PublicKey, fqdn: &str) -> Option<Vec<u8>> {
         let inner = self.trust.prefix.inner_address(key.spki());
-        let realm = self.trust.zone.as_str().to_ascii_uppercase();
-        let principal = Any::from_der(&principal_name(&realm, self.account.as_str())).ok()?;
+        let zone = self.trust.zone.as_str().to_ascii_uppercase();
+        let owner = principal_name(&zone, NT_PRINCIPAL, &[self.account.as_str()]);
+        // The machine is a realm of its own too, named by its key: as a KDC it signs with the same key.
+        let realm = key.realm();
+        let kdc = principal_name(&realm, NT_SRV_INST, &["krbtgt", &realm]);
+        let san = |principal: &[u8]| Some(GeneralName::OtherName(OtherName { type_id: PKINIT_SAN, value: Any::from_der(principal).ok()? }));
         let names = SubjectAltName(vec![
             GeneralName::DnsName(Ia5String::new(fqdn).ok()?),
             GeneralName::IpAddress(OctetString::new(inner.octets()).ok()?),
-            GeneralName::OtherName(OtherName { type_id: PKINIT_SAN, value: principal }),
+            san(&owner)?,
+            san(&kdc)?,
         ]);
         names.to_der().ok()
     }
@@ -175,14 +182,18 @@ fn set_validity(params: &mut CertificateParams, now: SystemTime, life: Duration)
     Ok(())
 }
 
-/// KRB5PrincipalName (RFC 4556 §3.2.2) of the one-component principal `name` (NT-PRINCIPAL) in `realm`.
-fn principal_name(realm: &str, name: &str) -> Vec<u8> {
+/// Name types of RFC 4120 §6.2.
+const NT_PRINCIPAL: u8 = 1;
+const NT_SRV_INST: u8 = 2;
+
+/// KRB5PrincipalName (RFC 4556 §3.2.2) of the principal with these components in `realm`.
+fn principal_name(realm: &str, name_type: u8, components: &[&str]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     const GENERAL_STRING: u8 = 0x1b;
-    const NT_PRINCIPAL: [u8; 3] = [0x02, 1, 1];
-    let names = tlv(SEQUENCE, &tlv(GENERAL_STRING, name.as_bytes()));
-    let principal = tlv(SEQUENCE, &[tlv(0xa0, &NT_PRINCIPAL), tlv(0xa1, &names)].concat());
-    tlv(SEQUENCE, &[tlv(0xa0, &tlv(GENERAL_STRING, realm.as_bytes())), tlv(0xa1, &principal)].concat())
+    const INTEGER: u8 = 0x02;
+    let components: Vec<u8> = components.iter().flat_map(|part| tlv(GENERAL_STRING, part.as_bytes())).collect();
+    let principal = [tlv(0xa0, &tlv(INTEGER, &[name_type])), tlv(0xa1, &tlv(SEQUENCE, &components))].concat();
+    tlv(SEQUENCE, &[tlv(0xa0, &tlv(GENERAL_STRING, realm.as_bytes())), tlv(0xa1, &tlv(SEQUENCE, &principal))].concat())
 }
 
 /// DER tag, length and value, for values shorter than 65,536 octets.

@@ -22,6 +22,10 @@ pub const MAX_CERTIFICATE: usize = 8192;
 
 /// Contents of the OID id-kp-ipsecIKE, 1.3.6.1.5.5.7.3.17 (RFC 4945 §5.1.3.12).
 const IPSEC_IKE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 17];
+/// Contents of the OID id-pkinit-KPClientAuth, 1.3.6.1.5.2.3.4 (RFC 4556 §3.2.2).
+const PKINIT_CLIENT: &[u8] = &[0x2b, 6, 1, 5, 2, 3, 4];
+/// Contents of the OID id-pkinit-KPKdc, 1.3.6.1.5.2.3.5 (RFC 4556 §3.2.4).
+const PKINIT_KDC: &[u8] = &[0x2b, 6, 1, 5, 2, 3, 5];
 
 /// What a certificate is being used for; it must name the purpose (RFC 5280 §4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub enum Purpose {
     TlsServer,
     /// A machine, to the base.
     TlsClient,
+    /// A machine, to the KDC of another.
+    PkinitClient,
+    /// The KDC of a machine, to its clients.
+    PkinitKdc,
 }
 
 impl Purpose {
@@ -40,6 +48,8 @@ impl Purpose {
             Self::Ike => KeyUsage::required(IPSEC_IKE),
             Self::TlsServer => KeyUsage::server_auth(),
             Self::TlsClient => KeyUsage::client_auth(),
+            Self::PkinitClient => KeyUsage::required(PKINIT_CLIENT),
+            Self::PkinitKdc => KeyUsage::required(PKINIT_KDC),
         }
     }
 }
@@ -50,6 +60,8 @@ impl fmt::Display for Purpose {
             Self::Ike => "IKE",
             Self::TlsServer => "a TLS server",
             Self::TlsClient => "a TLS client",
+            Self::PkinitClient => "a Kerberos client",
+            Self::PkinitKdc => "a Kerberos KDC",
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Public keys of machines and of the account CA.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+use data_encoding::HEXUPPER;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SignatureAlgorithm};
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
@@ -66,6 +68,11 @@ impl PublicKey {
     /// The key as DER SubjectPublicKeyInfo.
     pub fn spki(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// The Kerberos realm that this key names: `LKDC:SHA256.` and the SHA-256 of its DER, in upper-case hex.
+    pub fn realm(&self) -> String {
+        format!("LKDC:SHA256.{}", HEXUPPER.encode(digest(&SHA256, &self.spki).as_ref()))
     }
 }
 

@@ -54,7 +54,7 @@ fn an_issued_certificate_is_believed_for_its_name_and_address() {
     for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
         let key = MachineKey::generate(algorithm).unwrap();
         let certificate = issue(&account, &key);
-        for purpose in [Purpose::Ike, Purpose::TlsServer, Purpose::TlsClient] {
+        for purpose in [Purpose::Ike, Purpose::TlsServer, Purpose::TlsClient, Purpose::PkinitClient, Purpose::PkinitKdc] {
             let peer = verify(&certificate, account.trust(), purpose, now()).unwrap();
             assert_eq!((peer.fqdn.as_str(), peer.name.as_str()), (FQDN, "imac"));
             assert_eq!(peer.spki, key.spki());
@@ -187,15 +187,27 @@ fn errors_are_one_line_and_bounded() {
 }
 
 #[test]
-fn the_san_names_the_owner_as_a_kerberos_principal() {
+fn the_san_names_the_owner_and_the_machines_own_realm_as_kerberos_principals() {
     let (account, key) = (account(), key());
     let certificate = issue(&account, &key);
     let names = Reading::of(&certificate).unwrap().general_names().unwrap();
-    let GeneralName::OtherName(principal) = names.last().unwrap() else { panic!("{names:?}") };
-    assert_eq!(principal.type_id.to_string(), "1.3.6.1.5.2.2");
-    // RFC 4556 §3.2.2: SEQUENCE { [0] GeneralString realm, [1] SEQUENCE { [0] INTEGER 1, [1] SEQUENCE OF GeneralString } }.
-    assert_eq!(data_encoding::HEXLOWER.encode(&principal.value.to_der().unwrap()), EXPECTED_PRINCIPAL);
+    let principals: Vec<String> = names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::OtherName(principal) if principal.type_id.to_string() == "1.3.6.1.5.2.2" => {
+                Some(principal.value.to_der().unwrap())
+            }
+            _ => None,
+        })
+        .map(|der| data_encoding::HEXLOWER.encode(&der))
+        .collect();
+    // RFC 4556 §3.2.2: SEQUENCE { [0] GeneralString realm, [1] SEQUENCE { [0] INTEGER type, [1] SEQUENCE OF GeneralString } }.
+    let realm = PublicKey::from_spki(key.spki()).unwrap().realm();
+    assert_eq!((realm.len(), &realm[..12]), (76, "LKDC:SHA256."));
+    let realm = data_encoding::HEXLOWER.encode(realm.as_bytes());
+    let kdc = format!("3081b3a04e1b4c{realm}a161305fa003020102a15830561b066b72627467741b4c{realm}");
+    assert_eq!(principals, [OWNER.to_owned(), kdc]);
 }
 
 /// `alice@ALICE.BTMM.INTERNAL`, encoded by hand.
-const EXPECTED_PRINCIPAL: &str = "302ba0151b13414c4943452e42544d4d2e494e5445524e414ca1123010a003020101a10930071b05616c696365";
+const OWNER: &str = "302ba0151b13414c4943452e42544d4d2e494e5445524e414ca1123010a003020101a10930071b05616c696365";
