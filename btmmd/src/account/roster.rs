@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::authority::Authority;
-use super::certificate::AccountTrust;
+use super::certificate::{self, AccountTrust, CertificateError, PeerIdentity};
 use super::key::KeyError;
 use super::name::{MachineName, ZoneName};
 use super::octets;
@@ -113,7 +114,7 @@ pub struct Roster {
 
 impl Roster {
     /// The roster of these machines, as it is since `changed_at`, in seconds since 1970.
-    pub(super) fn new(trust: &AccountTrust, serial: u64, changed_at: u64, machines: Vec<Machine>) -> Self {
+    pub(crate) fn new(trust: &AccountTrust, serial: u64, changed_at: u64, machines: Vec<Machine>) -> Self {
         Self { format: FORMAT, zone: trust.zone.clone(), prefix: trust.prefix, serial, changed_at, machines }
     }
 
@@ -141,6 +142,20 @@ impl Roster {
     /// Whether the machine `name` is in the account with this key (DER SubjectPublicKeyInfo).
     pub fn holds(&self, name: &MachineName, spki: &[u8]) -> bool {
         self.machine(name).is_some_and(|machine| machine.key == KeyHash::of(spki))
+    }
+
+    /// Whether `peer`, which `certificate` (DER) has proven, is a machine of the account now.
+    pub(crate) fn check_member(&self, peer: &PeerIdentity, certificate: &[u8]) -> Result<(), CertificateError> {
+        if self.holds(&peer.name, &peer.spki) {
+            return Ok(());
+        }
+        let subject = peer.fqdn.clone();
+        if self.machine(&peer.name).is_some() {
+            return Err(CertificateError::Replaced { subject });
+        }
+        // A machine that this roster lacks may have joined since.
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed_at);
+        if certificate::issued_at(certificate)? <= changed { Err(CertificateError::Removed { subject }) } else { Ok(()) }
     }
 
     /// Signs the roster.
@@ -225,8 +240,6 @@ impl SignedRoster {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     fn account() -> Authority {
