@@ -203,7 +203,7 @@ pub fn verify(certificate: &[u8], trust: &AccountTrust, purpose: Purpose, now: S
 
 /// Checks only that the CA `ca` issued `certificate` for `purpose` and that it is valid at `now`: for a machine that does not know its
 /// account yet.
-pub(super) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: SystemTime) -> Result<(), CertificateError> {
+pub(crate) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: SystemTime) -> Result<(), CertificateError> {
     Reading::of(certificate)?.check_path(certificate, ca, purpose, now)
 }
 

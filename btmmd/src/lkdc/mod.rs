@@ -23,4 +23,5 @@ pub mod kdc;
 pub mod keytab;
 pub mod name;
 pub mod otp;
+pub mod pkinit;
 pub mod principals;

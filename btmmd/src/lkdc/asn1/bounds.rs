@@ -44,7 +44,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Asn1Error> {
 }
 
 /// Tag, place of the contents and their length, of the value that begins at `at`.
-pub(super) fn header(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
+pub(crate) fn header(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
     let rest = bytes.get(at..)?;
     let (tag, rest) = rest.split_first()?;
     if tag & LONG_TAG == LONG_TAG {

@@ -38,6 +38,7 @@ pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut
     let asked = Initial::new(kdc, body, story)?;
     let etypes = common_etypes(&body.etype)?;
     let view = Asked {
+        request: request.bytes,
         body,
         req_body,
         padata,

@@ -48,6 +48,8 @@ pub mod pa {
 
 /// What a mechanism sees of an AS-REQ. Inside FAST, everything is what the armor protected.
 pub struct Asked<'a> {
+    /// The whole AS-REQ as its sender encoded it.
+    pub request: &'a [u8],
     /// The request's body.
     pub body: &'a KdcReqBody,
     /// The same as its sender encoded it: checksums cover these octets.

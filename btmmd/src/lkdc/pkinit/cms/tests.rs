@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::account::key::{KeyAlgorithm, MachineKey};
+use crate::lkdc::pkinit::asn1::AuthPack;
+use crate::lkdc::pkinit::rig::{account, now, signatory};
+
+mod captured;
+
+const TYPE: oid::Oid = oid::PKINIT_AUTH_DATA;
+
+fn decode(base64: &str) -> Vec<u8> {
+    data_encoding::BASE64.decode(base64.as_bytes()).unwrap()
+}
+
+fn verify(message: &[u8]) -> Result<Vec<u8>, CmsError> {
+    SignedData::parse(message, TYPE)?.verify(TYPE).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn what_is_signed_verifies_for_each_kind_of_key() {
+    for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+        let laptop = signatory(&account(), "laptop", algorithm, now());
+        let message = sign(TYPE, b"content", &laptop).unwrap();
+        assert_eq!(verify(&message).unwrap(), b"content");
+        assert_eq!(SignedData::parse(&message, TYPE).unwrap().certificate().unwrap(), laptop.certificate());
+    }
+}
+
+#[test]
+fn mits_signatures_verify_under_the_wrong_name_that_they_carry() {
+    for message in [captured::P256, captured::RSA] {
+        let message = decode(message);
+        let content = verify(&message).unwrap();
+        let pack = AuthPack::parse(&content).unwrap();
+        assert_eq!(pack.supported_kdfs.unwrap().len(), 3);
+        assert!(pack.authenticator.freshness_token.is_some() && pack.client_dh_nonce.is_none());
+        let mut bent = message.clone();
+        *bent.last_mut().unwrap() ^= 1;
+        assert_eq!(verify(&bent), Err(CmsError::Signature));
+    }
+}
+
+#[test]
+fn mits_ed25519_signature_is_none() {
+    assert_eq!(verify(&decode(captured::ED25519)), Err(CmsError::Signature));
+}
+
+#[test]
+fn mits_anonymous_message_is_read_but_never_verified() {
+    let message = decode(captured::ANONYMOUS);
+    let signed = SignedData::parse(&message, TYPE).unwrap();
+    assert!(!signed.is_signed() && AuthPack::parse(signed.content()).is_ok());
+    assert_eq!(signed.verify(TYPE), Err(CmsError::Unsigned));
+    assert_eq!(SignedData::parse(&unsigned(TYPE, b"x"), TYPE).unwrap().content(), b"x");
+}
+
+#[test]
+fn content_of_another_type_is_refused_inside_and_in_the_attributes() {
+    let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
+    let message = sign(oid::DATA, b"content", &laptop).unwrap();
+    assert_eq!(verify(&message), Err(CmsError::ContentType));
+    // The type outside the signature changed, the one inside not.
+    let at = message.windows(oid::DATA.len()).position(|octets| octets == oid::DATA).unwrap();
+    let mut relabelled = message.clone();
+    relabelled[at + oid::DATA.len() - 1] ^= 4;
+    let other = relabelled[at..at + oid::DATA.len()].to_vec();
+    assert_eq!(SignedData::parse(&relabelled, &other).unwrap().verify(&other), Err(CmsError::ContentType));
+}
+
+#[test]
+fn changed_content_is_told_from_a_wrong_signature() {
+    let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
+    let message = sign(TYPE, b"content", &laptop).unwrap();
+    let at = message.windows(7).position(|octets| octets == b"content").unwrap();
+    let mut changed = message.clone();
+    changed[at] = b'k';
+    assert_eq!(verify(&changed), Err(CmsError::Changed));
+    let thief = Signatory { key: Arc::new(MachineKey::generate(KeyAlgorithm::EcdsaP256).unwrap()), ..laptop };
+    assert_eq!(verify(&sign(TYPE, b"content", &thief).unwrap()), Err(CmsError::Signature));
+}
+
+#[test]
+fn a_certificate_that_is_not_the_signers_does_not_help() {
+    let account = account();
+    let [laptop, imac] = ["laptop", "imac"].map(|name| signatory(&account, name, KeyAlgorithm::EcdsaP256, now()));
+    let message = sign(TYPE, b"content", &laptop).unwrap();
+    let swapped = replace(&message, laptop.certificate(), imac.certificate());
+    assert_eq!(verify(&swapped), Err(CmsError::NoCertificate));
+    assert_eq!(Signatory::new(laptop.key.clone(), imac.certificate().to_vec()).unwrap_err(), CmsError::OtherKey);
+}
+
+/// The message with another certificate, all lengths put right.
+fn replace(message: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let signed = SignedData::parse(message, TYPE).unwrap();
+    let at = message.windows(old.len()).position(|octets| octets == old).unwrap();
+    let signer = Value::only(&message[at + old.len()..], der::SET, "signers").unwrap().contents;
+    content_info(&der::algorithm(oid::SHA256), TYPE, signed.content(), &der::explicit(0, new), signer)
+}
+
+#[test]
+fn a_digest_that_can_be_forged_is_refused() {
+    let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
+    let message = sign(TYPE, b"content", &laptop).unwrap();
+    let digest = der::algorithm(oid::SHA256);
+    let last = message.windows(digest.len()).rposition(|octets| octets == digest).unwrap();
+    let mut other = message.clone();
+    // id-sha224: of the same length, and not in the list.
+    other[last + digest.len() - 1] = 4;
+    assert_eq!(verify(&other), Err(CmsError::Digest));
+}
+
+#[test]
+fn several_signers_and_too_many_certificates_are_refused() {
+    let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
+    let message = sign(TYPE, b"content", &laptop).unwrap();
+    let at = message.windows(laptop.certificate().len()).position(|octets| octets == laptop.certificate()).unwrap();
+    let signer = Value::only(&message[at + laptop.certificate().len()..], der::SET, "signers").unwrap().contents.to_vec();
+    let build = |certificates: usize, signers: usize| {
+        let certificates = der::value(der::context(0), &vec![laptop.certificate(); certificates]);
+        content_info(&der::algorithm(oid::SHA256), TYPE, b"content", &certificates, &vec![signer.as_slice(); signers].concat())
+    };
+    assert_eq!(verify(&build(MAX_CERTIFICATES, 1)).unwrap(), b"content");
+    assert_eq!(verify(&build(1, 2)), Err(CmsError::SeveralSigners));
+    assert!(matches!(verify(&build(MAX_CERTIFICATES + 1, 1)), Err(CmsError::Malformed(_))));
+    assert_eq!(verify(&build(0, 1)), Err(CmsError::NoCertificate));
+    assert_eq!(verify(&build(1, 0)), Err(CmsError::Unsigned));
+}
