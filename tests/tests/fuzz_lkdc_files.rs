@@ -1,0 +1,86 @@
+//! Any octets where a cache or a keytab should be: no panic, and what is taken is written back as it was understood.
+//!
+//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+use bolero::check;
+use btmmd::lkdc::ccache::{Credential, CredentialCache, SessionKey, Typed, format};
+use btmmd::lkdc::full_name::FullName;
+use btmmd::lkdc::keytab::{self, KeytabEntry};
+
+fn cache() -> CredentialCache {
+    let name = |text: &str| text.parse::<FullName>().expect("a name");
+    let mut cache = CredentialCache::new(name("alice@A"));
+    cache.time_offset = Some((1, -1));
+    for server in ["krbtgt/A@A", "host/imac.alice.btmm.internal@A"] {
+        let mut ticket = Credential::empty(name("alice@A"), name(server));
+        ticket.key = SessionKey { etype: 18, octets: vec![3; 32].into() };
+        ticket.addresses = vec![Typed { kind: 2, octets: vec![127, 0, 0, 1] }];
+        ticket.ticket = vec![0x61; 100];
+        cache.store(ticket);
+    }
+    cache.set_config("fast_avail", Some(&name("krbtgt/A@A")), b"yes");
+    cache
+}
+
+fn entries() -> Vec<KeytabEntry> {
+    let entry =
+        |name: &str, kvno| KeytabEntry { name: name.parse().expect("a name"), timestamp: 7, kvno, etype: 20, key: vec![5; 32].into() };
+    vec![entry("host/imac@A", 1), entry("host/imac@A", 300), entry("cifs/LKDC:SHA256.AB@LKDC:SHA256.AB", 2)]
+}
+
+/// Octets replaced, and then an end cut off, where and how the fuzzer chooses.
+fn damage(mut octets: Vec<u8>, changes: &[(u16, u8)], cut: u16) -> Vec<u8> {
+    for (place, value) in changes.iter().take(8) {
+        let place = usize::from(*place) % octets.len();
+        octets[place] = *value;
+    }
+    octets.truncate(octets.len() - usize::from(cut) % octets.len());
+    octets
+}
+
+fn judge_cache(octets: &[u8]) {
+    if let Ok(cache) = format::parse(octets) {
+        let written = format::emit(&cache);
+        assert_eq!(format::parse(&written).as_ref(), Ok(&cache));
+        for credential in &cache.credentials {
+            let written = format::emit_credential(credential);
+            assert_eq!(format::parse_credential(&written).as_ref(), Ok(credential));
+        }
+    }
+    let _ = format::parse_credential(octets);
+    if let Ok(name) = format::parse_name(octets) {
+        assert_eq!(format::emit_name(&name), octets);
+    }
+}
+
+fn judge_keytab(octets: &[u8]) {
+    if let Ok(entries) = keytab::parse(octets) {
+        let written = keytab::emit(&entries).expect("what was read fits");
+        let again = keytab::parse(&written).expect("our own");
+        assert_eq!(again, entries);
+    }
+}
+
+#[test]
+fn any_octets_are_a_cache_or_an_error() {
+    check!().for_each(|octets: &[u8]| judge_cache(octets));
+}
+
+#[test]
+fn a_damaged_cache_is_a_cache_or_an_error() {
+    let whole = format::emit(&cache()).to_vec();
+    check!().with_type::<(Vec<(u16, u8)>, u16)>().for_each(|(changes, cut)| judge_cache(&damage(whole.clone(), changes, *cut)));
+}
+
+#[test]
+fn any_octets_are_a_keytab_or_an_error() {
+    check!().for_each(|octets: &[u8]| {
+        judge_keytab(octets);
+        judge_keytab(&[&[5, 2], octets].concat());
+    });
+}
+
+#[test]
+fn a_damaged_keytab_is_a_keytab_or_an_error() {
+    let whole = keytab::emit(&entries()).expect("it fits").to_vec();
+    check!().with_type::<(Vec<(u16, u8)>, u16)>().for_each(|(changes, cut)| judge_keytab(&damage(whole.clone(), changes, *cut)));
+}

@@ -1,0 +1,211 @@
+//! Caches and keytabs between btmm and MIT's programs, both ways: what one has written the other reads, and can go on with.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use btmm_tests::lab::kerberos::{Conf, FOLDER, MitKdc, Pair};
+use btmm_tests::lab::{Running, finish};
+use btmmd::entropy::SystemEntropy;
+use btmmd::lkdc::ccache::place::CachePlace;
+use btmmd::lkdc::ccache::{self, Credential, CredentialCache, SessionKey, Times, format};
+use btmmd::lkdc::crypto::Etype;
+use btmmd::lkdc::full_name::FullName;
+use btmmd::lkdc::keytab;
+use btmmd::lkdc::name::RealmName;
+use btmmd::lkdc::principals::{Names, Register};
+
+const REALM: &str = "EXAMPLE.TEST";
+const HOST: &str = "host/imac.alice.btmm.internal";
+
+/// A client that has its ticket from MIT's KDC, and a ticket for a service.
+fn signed_in() -> (Pair, Running) {
+    let pair = Pair::new().expect("two machines");
+    let kdc = MitKdc::new(REALM).principal("alice", "a secret").service(HOST).start(&pair.imac).expect("krb5kdc");
+    pair.laptop.configure(&Conf::new().realm(REALM, &pair.imac)).expect("a krb5.conf");
+    pair.laptop.kinit(&["-r", "7d", "alice@EXAMPLE.TEST"], Some("a secret")).expect("a ticket");
+    pair.laptop.kvno(&[&format!("{HOST}@{REALM}")]).expect("a service ticket");
+    (pair, kdc)
+}
+
+fn cache_of(pair: &Pair) -> PathBuf {
+    pair.laptop.node.path(format!("{FOLDER}/cc"))
+}
+
+/// `btmm tickets …` on the laptop, on the cache that MIT's programs have there.
+fn tickets(pair: &Pair, arguments: &[&str]) -> Command {
+    let mut command = pair.laptop.node.command(env!("CARGO_BIN_EXE_btmm-as-tested"));
+    command.arg("tickets").args(arguments).env("KRB5CCNAME", format!("FILE:{FOLDER}/cc"));
+    command
+}
+
+fn names() -> Names {
+    Names {
+        realm: RealmName::of_key(b"imac's key"),
+        machine: "imac".to_owned(),
+        zone: "alice.btmm.internal".to_owned(),
+        account: "alice".to_owned(),
+        users: BTreeMap::new(),
+    }
+}
+
+/// A register in a directory that is removed at once: nothing here reads it again.
+fn register() -> Register {
+    let state = std::env::temp_dir().join(format!("btmm-interop-files-{}", std::process::id()));
+    let mut register =
+        Register::open(&state, names(), Duration::from_secs(7 * 86_400), SystemTime::now(), &mut SystemEntropy).expect("a register");
+    register.rotate(&["host".to_owned()], SystemTime::now(), &mut SystemEntropy).expect("new keys");
+    std::fs::remove_dir_all(&state).expect("removed");
+    register
+}
+
+/// `klist -k`'s lines as (version, principal, etype, key).
+fn listed(text: &str) -> Vec<(u32, String, String, String)> {
+    let entry = |line: &str| {
+        let (kvno, rest) = line.trim().split_once(' ')?;
+        let (principal, rest) = rest.split_once(" (")?;
+        let (etype, rest) = rest.split_once(")")?;
+        let key = rest.trim().strip_prefix("(0x")?.strip_suffix(')')?;
+        Some((kvno.parse().ok()?, principal.to_owned(), etype.trim().to_owned(), key.to_owned()))
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+fn expected(entries: &[keytab::KeytabEntry]) -> Vec<(u32, String, String, String)> {
+    let entry = |entry: &keytab::KeytabEntry| {
+        let etype = Etype::from_number(entry.etype).expect("one of ours").name().to_owned();
+        (entry.kvno, entry.name.to_string(), etype, data_encoding::HEXLOWER.encode(&entry.key))
+    };
+    entries.iter().map(entry).collect()
+}
+
+#[test]
+fn klist_reads_every_key_of_our_keytab() {
+    let pair = Pair::new().expect("two machines");
+    let octets = register().keytab(&[]).expect("a keytab");
+    pair.imac.node.write(&format!("{FOLDER}/ours.keytab"), &*octets).expect("written");
+    let list = pair.imac.klist(&["-k", "-e", "-K", &format!("{FOLDER}/ours.keytab")]).expect("a list").out;
+    let ours = keytab::parse(&octets).expect("our own");
+    assert_eq!(listed(&list), expected(&ours), "{list}");
+    assert!(ours.iter().any(|entry| entry.kvno == 2) && ours.len() > 100);
+}
+
+#[test]
+fn we_read_every_key_of_kadmin_s_keytab_and_add_ours_to_it() {
+    let (pair, _kdc) = signed_in();
+    let path = pair.imac.node.path("/run/lab/root/etc/krb5.keytab");
+    let theirs = keytab::parse(&std::fs::read(&path).expect("ktadd's keytab")).expect("understood");
+    let list = |pair: &Pair| pair.imac.klist(&["-k", "-e", "-K", "/etc/krb5.keytab"]).expect("a list").out;
+    assert_eq!(expected(&theirs), listed(&list(&pair)));
+    assert_eq!(theirs.len(), 4);
+    let ours = keytab::parse(&register().keytab(&["host".to_owned()]).expect("a keytab")).expect("our own");
+    keytab::install(&path, ours.clone()).expect("installed");
+    keytab::install(&path, ours.clone()).expect("installed again");
+    assert_eq!(listed(&list(&pair)), expected(&[theirs, ours].concat()));
+    // A service can still prove itself with the key that was there before.
+    pair.imac.kinit(&["-k", "-t", "/etc/krb5.keytab", &format!("{HOST}@{REALM}")], None).expect("a ticket by keytab");
+}
+
+#[test]
+fn a_cache_of_kinit_comes_back_octet_for_octet() {
+    let (pair, _kdc) = signed_in();
+    let octets = std::fs::read(cache_of(&pair)).expect("kinit's cache");
+    let cache = format::parse(&octets).expect("understood");
+    assert_eq!(*format::emit(&cache), octets);
+    assert_eq!(cache.client.to_string(), "alice@EXAMPLE.TEST");
+    let services: Vec<String> = cache.tickets().map(|ticket| ticket.server.to_string()).collect();
+    assert_eq!(services, ["krbtgt/EXAMPLE.TEST@EXAMPLE.TEST", "host/imac.alice.btmm.internal@EXAMPLE.TEST"]);
+    assert!(cache.config("pa_type", Some(&FullName::krbtgt(REALM))).is_some());
+    let granting = cache.find(&FullName::krbtgt(REALM), 0).expect("the first ticket");
+    assert!(granting.times.renew_till > granting.times.ends && granting.has_flag(8));
+    assert_eq!(granting.key.octets.len(), Etype::from_number(granting.key.etype).expect("one of ours").key_length());
+}
+
+/// DER of one value shorter than 128 octets.
+fn der(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    [&[tag, u8::try_from(content.len()).expect("short")], content.as_slice()].concat()
+}
+
+/// A Ticket (RFC 4120 §5.3) for `host/imac@EXAMPLE.TEST` with nothing in it, for klist to look at.
+fn hollow_ticket(etype: Etype) -> Vec<u8> {
+    let number = |value: u8| der(0x02, &[&[value]]);
+    let text = |text: &str| der(0x1b, &[text.as_bytes()]);
+    let name = der(0x30, &[&der(0xa0, &[&number(3)]), &der(0xa1, &[&der(0x30, &[&text("host"), &text("imac")])])]);
+    let sealed =
+        der(0x30, &[&der(0xa0, &[&number(u8::try_from(etype.number()).expect("small"))]), &der(0xa2, &[&der(0x04, &[b"sealed"])])]);
+    let fields = [der(0xa0, &[&number(5)]), der(0xa1, &[&text(REALM)]), der(0xa2, &[&name]), der(0xa3, &[&sealed])].concat();
+    der(0x61, &[&der(0x30, &[&fields])])
+}
+
+#[test]
+fn klist_reads_our_cache() {
+    let pair = Pair::new().expect("two machines");
+    pair.laptop.configure(&Conf::new()).expect("a krb5.conf");
+    let now = u32::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs()).expect("before 2106");
+    let client: FullName = "alice@EXAMPLE.TEST".parse().expect("a name");
+    let mut cache = CredentialCache::new(client.clone());
+    cache.time_offset = Some((0, 0));
+    for (server, etype, flags) in
+        [("krbtgt/EXAMPLE.TEST@EXAMPLE.TEST", Etype::ALL[0], 0x40c0_0000), ("cifs/imac@EXAMPLE.TEST", Etype::ALL[3], 0)]
+    {
+        let mut ticket = Credential::empty(client.clone(), server.parse().expect("a name"));
+        ticket.key = SessionKey { etype: etype.number(), octets: vec![1; etype.key_length()].into() };
+        ticket.times = Times { authenticated: now, starts: now, ends: now + 36_000, renew_till: now + 600_000 };
+        ticket.flags = flags;
+        ticket.ticket = hollow_ticket(etype);
+        cache.store(ticket);
+    }
+    cache.set_config("pa_type", Some(&FullName::krbtgt(REALM)), b"16");
+    let place = CachePlace::File(cache_of(&pair));
+    ccache::save(&place, &cache).expect("saved");
+    assert_eq!(ccache::load(&place).expect("read").as_ref(), Some(&cache));
+    let list = pair.laptop.klist(&["-e", "-f", "-C"]).expect("a list").out;
+    for expected in [
+        "Default principal: alice@EXAMPLE.TEST",
+        "krbtgt/EXAMPLE.TEST@EXAMPLE.TEST",
+        "cifs/imac@EXAMPLE.TEST",
+        "Etype (skey, tkt): aes256-cts-hmac-sha384-192",
+        "Etype (skey, tkt): aes128-cts-hmac-sha1-96",
+        "config: pa_type(krbtgt/EXAMPLE.TEST@EXAMPLE.TEST) = 16",
+        "Flags: FRI",
+    ] {
+        assert!(list.contains(expected), "{expected:?} is not in\n{list}");
+    }
+}
+
+#[test]
+fn tickets_lists_what_kinit_got_and_removes_what_it_is_told_to() {
+    let (pair, _kdc) = signed_in();
+    let text = finish(tickets(&pair, &[])).expect("a list").out;
+    assert!(text.starts_with(&format!("FILE:{FOLDER}/cc: 2 tickets of alice\n")), "{text}");
+    let words: Vec<Vec<&str>> = text.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[0][..3], ["sign-in", "imac.alice.btmm.internal", "password"], "{text}");
+    assert_eq!(words[1][..3], ["host", "imac.alice.btmm.internal", "password"], "{text}");
+    let json: serde_json::Value = serde_json::from_str(&finish(tickets(&pair, &["--json"])).expect("a list").out).expect("JSON");
+    assert_eq!(json["caches"][0]["tickets"][1]["principal"], "host/imac.alice.btmm.internal@EXAMPLE.TEST");
+    assert_eq!(json["caches"][0]["tickets"][1]["state"], "good");
+
+    assert_eq!(finish(tickets(&pair, &["rm", "host@imac"])).expect("removed").out, "1 ticket removed\n");
+    let list = pair.laptop.klist(&[]).expect("a list").out;
+    assert!(list.contains("krbtgt/EXAMPLE.TEST") && !list.contains("host/imac"), "{list}");
+    // The cache is still one that MIT's library adds to.
+    pair.laptop.kvno(&[&format!("{HOST}@{REALM}")]).expect("the service ticket again");
+    assert_eq!(finish(tickets(&pair, &["rm", "--all"])).expect("removed").out, "2 tickets removed\n");
+    pair.laptop.klist(&["-s"]).expect_err("nothing to list");
+    assert_eq!(finish(tickets(&pair, &[])).expect("a list").out, "no tickets\n");
+}
+
+#[test]
+fn a_folder_of_caches_is_listed_whole() {
+    let (pair, _kdc) = signed_in();
+    let folder = format!("DIR:{FOLDER}/caches");
+    std::fs::create_dir(pair.laptop.node.path(format!("{FOLDER}/caches"))).expect("a folder");
+    let mut kinit = pair.laptop.program("kinit", &["alice@EXAMPLE.TEST"]);
+    kinit.env("KRB5CCNAME", &folder);
+    btmm_tests::lab::feed(kinit, "a secret\n").expect("a ticket");
+    let mut listing = tickets(&pair, &[]);
+    listing.env("KRB5CCNAME", &folder);
+    let text = finish(listing).expect("a list").out;
+    assert!(text.contains(": 1 ticket of alice\n") && text.contains("sign-in"), "{text}");
+}
