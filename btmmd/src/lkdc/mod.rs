@@ -6,7 +6,7 @@
 //! - [`asn1`]: messages as octets, bounded. [`name`], [`full_name`]: realms and principals.
 //! - [`kdc`]: requests answered. [`driver`]: its sockets.
 //! - [`principals`]: who is known here, with keys.
-//! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it.
+//! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it. [`spake`]: passwords that nobody can guess by listening.
 //! - [`discover`]: which machine has which realm, for all who ask.
 //! - [`client`]: tickets got from KDCs, and kept ready.
 //! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
@@ -25,3 +25,4 @@ pub mod name;
 pub mod otp;
 pub mod pkinit;
 pub mod principals;
+pub mod spake;
