@@ -190,14 +190,8 @@ fn p_scalar(octets: &[u8; SCALAR]) -> Option<PScalar> {
 }
 
 /// The running hash over what was said (RFC 9588 §5).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpakeTranscript([u8; 32]);
-
-impl Default for SpakeTranscript {
-    fn default() -> Self {
-        Self([0; 32])
-    }
-}
 
 impl SpakeTranscript {
     /// Takes in messages: first the support message (if there was one) and the challenge together, then the client's element.
