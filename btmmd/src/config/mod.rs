@@ -3,13 +3,14 @@
 //! The doc comments of the settings below are also the comments of the example file and the text of `btmmd.toml(5)`: see [`Config::example`].
 pub mod value;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use value::{InterfaceName, LogLevel, Loopback, Number, Port, Resolved, Seconds, Uplinks};
+use value::{InterfaceName, LogLevel, Loopback, Number, Port, Resolved, Seconds, Span, Uplinks};
 
 /// Where the file is unless `--config` says otherwise.
 pub const PATH: &str = "/etc/btmm/btmmd.toml";
@@ -71,6 +72,8 @@ settings! {
         port_mapping: PortMapping = PortMapping::default(),
         /// Keys and their exchange.
         ike: Ike = Ike::default(),
+        /// This machine's own Kerberos realm.
+        lkdc: Lkdc = Lkdc::default(),
     }
 }
 
@@ -122,6 +125,24 @@ settings! {
         /// IKE packets that one source may send at once.
         /// Allowed: 1 to 100000.
         burst: Number<1, 100_000> = Number::of(100),
+    }
+}
+
+settings! {
+    /// This machine's own Kerberos realm: passwords and sharing certificates become tickets for its services.
+    Lkdc {
+        /// Whether tickets are given.
+        enabled: bool = true,
+        /// Whether they are given on the local network as well, and not through tunnels only.
+        lan: bool = false,
+        /// Principals and the local users that they are here, where these differ, such as { alice = "al" }.
+        users: BTreeMap<String, String> = BTreeMap::new(),
+        /// How long a ticket lasts at the most.
+        /// Allowed: "5m" to "7d".
+        ticket_life: Span<300, 604_800> = Span::of(36_000),
+        /// How long a ticket can be renewed, at least ticket_life.
+        /// Allowed: "5m" to "30d".
+        renew_life: Span<300, 2_592_000> = Span::of(604_800),
     }
 }
 
@@ -203,6 +224,7 @@ impl Config {
             ("serve", Serve::ABOUT, Serve::KEYS),
             ("port_mapping", PortMapping::ABOUT, PortMapping::KEYS),
             ("ike", Ike::ABOUT, Ike::KEYS),
+            ("lkdc", Lkdc::ABOUT, Lkdc::KEYS),
         ];
         let top: Vec<EntryDoc> =
             Self::KEYS.iter().filter(|key| nested.iter().all(|(name, ..)| *name != key.name)).map(|key| entry(key, &defaults)).collect();
@@ -221,6 +243,9 @@ impl Config {
                 self.ike.child_lifetime.seconds(),
                 self.ike.ike_lifetime.seconds()
             ));
+        }
+        if self.lkdc.ticket_life.seconds() > self.lkdc.renew_life.seconds() {
+            return Some(format!("lkdc.ticket_life = {} is longer than lkdc.renew_life = {}", self.lkdc.ticket_life, self.lkdc.renew_life));
         }
         match &self.uplinks {
             Uplinks::List(names) if names.contains(&self.interface) => {

@@ -99,3 +99,17 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Path::new("/")).unwrap_err().to_string();
     assert!(error.starts_with("/: "), "{error}");
 }
+
+#[test]
+fn spans_are_written_with_their_unit_and_bounded() {
+    let config = parsed("[lkdc]\nticket_life = \"90m\"\nusers = { alice = \"al\" }\n");
+    assert_eq!((config.lkdc.ticket_life.seconds(), config.lkdc.ticket_life.to_string()), (5400, "90m".to_owned()));
+    assert_eq!(config.lkdc.users.get("alice").map(String::as_str), Some("al"));
+    assert_eq!(Config::default().lkdc.renew_life.to_string(), "7d");
+    for bad in ["299s", "8d", "10", "h", "", "-1h", "4294967295d", "1w"] {
+        let error = refused(&format!("[lkdc]\nticket_life = {bad:?}\n"));
+        assert!(error.contains("is not allowed: use 5m to 7d"), "{error}");
+    }
+    let error = refused("[lkdc]\nticket_life = \"2d\"\nrenew_life = \"1d\"\n");
+    assert!(error.contains("lkdc.ticket_life = 2d is longer than lkdc.renew_life = 1d"), "{error}");
+}

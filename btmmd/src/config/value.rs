@@ -82,6 +82,57 @@ impl<const MIN: u32, const MAX: u32> Seconds<MIN, MAX> {
     }
 }
 
+/// A time of `MIN` to `MAX` seconds, written with its unit: "90s", "15m", "10h", "7d".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span<const MIN: u32, const MAX: u32>(u32);
+
+/// Seconds of each unit, the longest first.
+const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+
+impl<const MIN: u32, const MAX: u32> Span<MIN, MAX> {
+    /// A default.
+    pub(super) const fn of(seconds: u32) -> Self {
+        assert!(MIN <= seconds && seconds <= MAX, "a default is within its own bounds");
+        Self(seconds)
+    }
+
+    /// Whole seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The same as a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> fmt::Display for Span<MIN, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, length) = UNITS.into_iter().find(|(_, length)| self.0.is_multiple_of(*length)).unwrap_or(('s', 1));
+        write!(f, "{}{unit}", self.0 / length)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> TryFrom<String> for Span<MIN, MAX> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let seconds = UNITS.into_iter().find_map(|(unit, length)| text.strip_suffix(unit)?.parse::<u32>().ok()?.checked_mul(length));
+        seconds
+            .filter(|seconds| (MIN..=MAX).contains(seconds))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not allowed: use {} to {}, with s, m, h or d for the unit", Self(MIN), Self(MAX)))
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> From<Span<MIN, MAX>> for String {
+    fn from(span: Span<MIN, MAX>) -> Self {
+        span.to_string()
+    }
+}
+
 /// A name the kernel accepts for an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]

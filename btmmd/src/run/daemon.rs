@@ -142,8 +142,13 @@ impl Daemon {
             Some(home) => Some(home.roster()),
             None => super::base::known_roster(&self.paths.state, &identity),
         };
+        let register = if self.config.lkdc.enabled { self.register_of(&identity).map(Some) } else { Ok(None) };
+        let register = register.unwrap_or_else(|error| {
+            error!(%error, "no tickets are given");
+            None
+        });
         let (config, paths, on) = (self.config.clone(), self.paths.clone(), self.on);
-        Ok(Starting::new(identity.clone(), Session::start(identity, roster, config, paths, base, on)))
+        Ok(Starting::new(identity.clone(), Session::start(identity, roster, config, paths, base, on, register)))
     }
 
     pub(super) async fn run(&mut self, mut requests: mpsc::Receiver<ControlRequest>) -> Result<(), RunError> {

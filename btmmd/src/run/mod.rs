@@ -13,6 +13,7 @@ pub mod paths;
 mod base;
 mod calls;
 mod event;
+mod kdc;
 mod kerberos;
 mod metrics;
 mod perform;

@@ -16,8 +16,6 @@ use crate::lkdc::full_name::FullName;
 use crate::lkdc::name::{Principal, RealmName};
 use crate::lkdc::principals::{Names, Register, RegisterError, SharedRegister};
 
-/// How long a ticket can live, renewals included; old keys are kept as long.
-const LONGEST_TICKET: Duration = Duration::from_secs(7 * 86_400);
 /// Who guesses passwords waits.
 const WRONG: Duration = Duration::from_secs(1);
 
@@ -30,14 +28,20 @@ impl Daemon {
             Stage::Starting(starting) => starting.identity.clone(),
             Stage::Broken { identity, .. } => identity.clone(),
         };
-        let names = names(&identity, &self.config);
+        self.register_of(&identity).map_err(|error| ControlError::failed("principals", error))
+    }
+
+    /// The same for an identity whose session is yet to begin.
+    pub(super) fn register_of(&mut self, identity: &Identity) -> Result<SharedRegister, RegisterError> {
+        let names = names(identity, &self.config);
         if let Some(register) = &self.register
             && register.names() == &names
         {
             return Ok(register.clone());
         }
-        let opened = Register::open(&self.paths.state, names, LONGEST_TICKET, SystemTime::now(), &mut SystemEntropy);
-        let register = SharedRegister::new(opened.map_err(|error| ControlError::failed("principals", error))?);
+        // Old keys are kept as long as a ticket can live, renewals included.
+        let longest = self.config.lkdc.renew_life.duration();
+        let register = SharedRegister::new(Register::open(&self.paths.state, names, longest, SystemTime::now(), &mut SystemEntropy)?);
         self.register = Some(register.clone());
         Ok(register)
     }
@@ -59,13 +63,13 @@ impl Daemon {
     }
 }
 
-fn names(identity: &Identity, _config: &Config) -> Names {
+fn names(identity: &Identity, config: &Config) -> Names {
     Names {
         realm: RealmName::of_key(identity.key().spki()),
         machine: identity.name().to_string(),
         zone: identity.zone().to_string(),
         account: identity.account().to_string(),
-        users: std::collections::BTreeMap::new(),
+        users: config.lkdc.users.clone(),
     }
 }
 

@@ -107,6 +107,7 @@ impl Session {
         self.roster.told.send_replace(Some(roster.clone()));
         self.roster.current = Some(roster);
         self.publish_realms();
+        self.tell_machines();
         let now = clock::monotonic();
         // First the states of those who are not believed any more, then their policies.
         self.ike.handle(ike::Input::TrustChanged, now);

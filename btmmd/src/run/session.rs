@@ -10,6 +10,7 @@ use tracing::{debug, info, trace, warn};
 
 use super::error::RunError;
 use super::event::{Doors, Event};
+use super::kdc::Kerberos;
 use super::kerberos::own_place;
 use super::ping::Pings;
 use super::roster::Rosters;
@@ -71,6 +72,8 @@ pub(super) struct Session {
     /// The router has confirmed that our mappings are given back.
     pub released: bool,
     pub roster: Rosters,
+    /// This machine's realm; absent when switched off.
+    pub kerberos: Option<Kerberos>,
     /// The way to the base for what is not DNS.
     pub member: Arc<Member>,
 }
@@ -213,6 +216,7 @@ impl Session {
         let before = std::mem::replace(&mut self.network, snapshot);
         let changes = before.changes(&self.network);
         self.attach_gate();
+        self.serve_kerberos();
         let gateway = self.network.gateway_v4().and_then(|(address, _)| {
             let local = ike::driver::local_for(SocketAddr::from((address, self.config.port.get())));
             match local {

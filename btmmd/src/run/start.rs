@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::error::RunError;
 use super::event::Doors;
+use super::kdc::Kerberos;
 use super::paths::Paths;
 use super::ping::Pings;
 use super::roster::Rosters;
@@ -30,6 +31,7 @@ use crate::engine::{self, Engine};
 use crate::entropy::SystemEntropy;
 use crate::ike::driver::EncapSockets;
 use crate::ike::{Ike, IkeConfig};
+use crate::lkdc::principals::SharedRegister;
 use crate::netwatch::{self, Snapshot};
 use crate::portmap::{self, Mapper, Port, Transport};
 use crate::rendezvous::driver::{self as zone, Base, Rendezvous};
@@ -47,6 +49,7 @@ impl Session {
         paths: Paths,
         base: Base,
         on: bool,
+        register: Option<SharedRegister>,
     ) -> Result<Self, RunError> {
         let xfrm = Xfrm::open()?;
         let kernel = Xfrm::monitor()?;
@@ -106,6 +109,7 @@ impl Session {
             released: false,
             roster: Rosters::new(rosters_in, told_roster),
             member: Arc::new(member),
+            kerberos: register.map(|register| Kerberos::new(&identity, register, &config)),
             identity,
             config,
             runtime: paths.runtime.clone(),

@@ -14,8 +14,8 @@ use btmmd::account::identity::Identity;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::entropy::SystemEntropy;
 use btmmd::lkdc::driver::{Audit, Driver};
+use btmmd::lkdc::kdc::mechanisms::mechanisms;
 use btmmd::lkdc::kdc::policy::Policy;
-use btmmd::lkdc::kdc::timestamp::EncryptedTimestamp;
 use btmmd::lkdc::kdc::{Kdc, Settings};
 use btmmd::lkdc::name::RealmName;
 use btmmd::lkdc::principals::book::Names;
@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
     let names = register.names().clone();
     let host = format!("{}.{}", names.machine, names.zone);
     let settings = Settings { realm: names.realm.clone(), policy, host };
-    let kdc = Kdc::new(settings, register.principals().clone(), vec![Box::new(EncryptedTimestamp)]);
+    let kdc = Kdc::new(settings, register.principals().clone(), mechanisms(SystemTime::now(), &mut SystemEntropy));
     let audit: Audit = if arguments.audit { Arc::new(|event| eprintln!("{event:?}")) } else { Arc::new(|_| {}) };
     let driver = Driver::start(Arc::new(kdc), &arguments.listen, arguments.threads, audit)?;
     println!("realm {}", names.realm);

@@ -12,6 +12,7 @@ pub mod error;
 mod etype_info;
 pub mod event;
 pub mod indicator;
+pub mod mechanisms;
 pub mod message;
 pub mod options;
 pub mod policy;

@@ -1,0 +1,101 @@
+//! This machine's KDC within its session: where it listens, whom it knows, and the audit log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{debug, info, warn};
+
+use super::session::Session;
+use crate::account::identity::Identity;
+use crate::clock;
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+use crate::lkdc::driver::{Driver, PORT};
+use crate::lkdc::kdc::event::{Event, Outcome};
+use crate::lkdc::kdc::mechanisms::mechanisms;
+use crate::lkdc::kdc::policy::Policy;
+use crate::lkdc::kdc::{Kdc, Settings};
+use crate::lkdc::name::RealmName;
+use crate::lkdc::principals::SharedRegister;
+
+/// More threads than this gain nothing at home.
+const MAX_THREADS: usize = 4;
+
+/// The KDC, whom it knows, and its sockets.
+pub(super) struct Kerberos {
+    kdc: Arc<Kdc>,
+    register: SharedRegister,
+    threads: usize,
+    driver: Option<Driver>,
+}
+
+impl Kerberos {
+    /// The KDC of this machine's realm; it listens nowhere yet.
+    pub fn new(identity: &Identity, register: SharedRegister, config: &Config) -> Self {
+        let policy =
+            Policy { ticket_life: config.lkdc.ticket_life.duration(), renew_life: config.lkdc.renew_life.duration(), ..Policy::default() };
+        let settings = Settings { realm: RealmName::of_key(identity.key().spki()), policy, host: identity.fqdn() };
+        let principals = register.lock().principals().clone();
+        let kdc = Kdc::new(settings, principals, mechanisms(clock::wall(), &mut SystemEntropy));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        Self { kdc: Arc::new(kdc), register, threads, driver: None }
+    }
+
+    /// Listens on these addresses, if it does not already.
+    fn listen(&mut self, addresses: &[SocketAddr]) {
+        if self.driver.as_ref().is_some_and(|driver| driver.addresses() == addresses) {
+            return;
+        }
+        // First the old sockets go: an address may be in both lists.
+        self.driver = None;
+        match Driver::start(self.kdc.clone(), addresses, self.threads, Arc::new(audit)) {
+            Ok(driver) => {
+                info!(realm = %self.kdc.realm(), ?addresses, "tickets are given");
+                self.driver = Some(driver);
+            }
+            Err(error) => warn!(%error, "no tickets are given"),
+        }
+    }
+}
+
+impl Session {
+    /// Listens where this machine can be asked for tickets: on its inner address, and on its own networks if so configured.
+    pub(super) fn serve_kerberos(&mut self) {
+        let inner = IpAddr::V6(self.identity.inner());
+        let mut addresses = vec![SocketAddr::new(inner, PORT)];
+        if self.config.lkdc.lan {
+            addresses.extend(self.network.candidates().into_iter().map(|address| SocketAddr::new(address, PORT)));
+        }
+        if let Some(kerberos) = &mut self.kerberos {
+            kerberos.listen(&addresses);
+        }
+    }
+
+    /// The account's machines are clients.
+    pub(super) fn tell_machines(&self) {
+        let (Some(kerberos), Some(roster)) = (&self.kerberos, self.roster.current()) else { return };
+        let others = roster.machines().iter().filter(|machine| machine.name != *self.identity.name());
+        let machines = others.map(|machine| machine.name.in_zone(self.identity.zone())).collect();
+        kerberos.register.lock().set_machines(machines);
+    }
+}
+
+/// Every ticket given or refused, to the journal.
+fn audit(event: &Event) {
+    let name = |name: &Option<crate::lkdc::name::Principal>| name.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let (exchange, from) = (event.exchange, event.source.address.ip());
+    match &event.outcome {
+        Outcome::Issued { strengths, until, how } => {
+            let (client, service) = (name(&event.client), name(&event.service));
+            let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            info!(target: "btmmd::audit", %exchange, %from, client, service, ?strengths, until, how, "ticket given");
+        }
+        Outcome::Refused { code, reason } => {
+            let (client, service) = (name(&event.client), name(&event.service));
+            info!(target: "btmmd::audit", %exchange, %from, client, service, %code, %reason, "ticket refused");
+        }
+        Outcome::Repeated => debug!(target: "btmmd::audit", %exchange, %from, "reply sent again"),
+        Outcome::Continued => debug!(target: "btmmd::audit", %exchange, %from, client = name(&event.client), "asked for a proof"),
+    }
+}
