@@ -62,7 +62,7 @@ fn main() -> anyhow::Result<()> {
     let names = register.names().clone();
     let host = format!("{}.{}", names.machine, names.zone);
     let settings = Settings { realm: names.realm.clone(), policy, host };
-    let kdc = Kdc::new(settings, register.principals().clone(), mechanisms(SystemTime::now(), &mut SystemEntropy));
+    let kdc = Kdc::new(settings, register.principals().clone(), mechanisms(SystemTime::UNIX_EPOCH, &mut SystemEntropy));
     let audit: Audit = if arguments.audit { Arc::new(|event| eprintln!("{event:?}")) } else { Arc::new(|_| {}) };
     let driver = Driver::start(Arc::new(kdc), &arguments.listen, arguments.threads, audit)?;
     println!("realm {}", names.realm);

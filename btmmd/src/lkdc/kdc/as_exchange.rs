@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use rasn_kerberos::{AsReq, KdcReqBody, PaData};
+use zeroize::Zeroizing;
 
 use super::error::{EData, ErrorCode, Refusal};
 use super::message::{self, Reply, ReplyPart};
 use super::options::Flags;
-use super::policy::Wanted;
+use super::policy::{Times, Wanted};
 use super::preauth::{Asked, Proof, Verdict, pa};
 use super::ticket::{self, Contents};
 use super::{
@@ -19,7 +20,7 @@ use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::fast::{FastRequest, Finished};
 use crate::lkdc::name::{ANONYMOUS_REALM, APPLE_LKDC, NT_ENTERPRISE, Principal};
-use crate::lkdc::principals::{Entry, Kind};
+use crate::lkdc::principals::{Entry, Kind, Strength};
 
 /// Options that only mean something with a ticket in hand.
 const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).with(Flags::FORWARDED).with(Flags::ENC_TKT_IN_SKEY);
@@ -180,15 +181,23 @@ fn wanted(body: &KdcReqBody, options: Flags) -> Wanted {
     Wanted { options, from: body.from.as_ref().map(to_seconds), till: to_seconds(&body.till), rtime: body.rtime.as_ref().map(to_seconds) }
 }
 
-fn issue(
+/// What the ticket will say.
+struct Grant {
+    session: Key,
+    flags: Flags,
+    times: Times,
+    /// Whether the reply vouches for the request.
+    protects: bool,
+}
+
+fn grant(
     kdc: &Kdc,
     request: &Request<'_>,
     view: &Asked<'_>,
     asked: &Initial,
-    proof: Proof,
-    story: &mut Story,
+    proof: &Proof,
     entropy: &mut dyn Entropy,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Grant, Refusal> {
     if !asked.service_entry.accepts(&proof.strengths) {
         let reason = format!("{} asks for a stronger proof", asked.service);
         return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, reason));
@@ -204,46 +213,72 @@ fn issue(
         .with_if(proof.hardware, Flags::HW_AUTHENT)
         .with_if(protects, Flags::ENC_PA_REP)
         .with_if(asked.client.is_anonymous(), Flags::ANONYMOUS);
-    let session = match proof.session_key {
-        Some(key) => key,
+    let session = match &proof.session_key {
+        Some(key) => key.clone(),
         None => Key::random(session_etype(view.etypes, &asked.service_entry)?, entropy),
     };
+    Ok(Grant { session, flags, times, protects })
+}
+
+/// The ticket, encoded.
+fn sealed(
+    kdc: &Kdc,
+    view: &Asked<'_>,
+    asked: &Initial,
+    grant: &Grant,
+    strengths: &[Strength],
+    entropy: &mut dyn Entropy,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let contents = Contents {
-        flags,
-        session: &session,
+        flags: grant.flags,
+        session: &grant.session,
         crealm: &asked.crealm,
         client: &asked.client,
-        times,
+        times: grant.times,
         addresses: view.body.addresses.as_deref(),
     };
-    let service_key = sealing_key(&asked.service_entry)?;
-    let is_tgs = matches!(asked.service_entry.kind, Kind::Krbtgt);
-    let indicators = if is_tgs {
-        indicator::container(&proof.strengths, &contents, &service_key, None)
+    let service = sealing_key(&asked.service_entry)?;
+    let indicators = if matches!(asked.service_entry.kind, Kind::Krbtgt) {
+        indicator::container(strengths, &contents, &service, None)
     } else {
-        indicator::container(&proof.strengths, &contents, &sealing_key(&*kdc.krbtgt_entry()?)?, Some(&service_key))
+        let krbtgt = kdc.krbtgt_entry()?;
+        indicator::container(strengths, &contents, &sealing_key(&krbtgt)?, Some(&service))
     };
-    let sealed = ticket::seal(&contents.encode(&indicators), kdc.realm().as_str(), &asked.service, &service_key, entropy);
+    Ok(ticket::seal(&contents.encode(&indicators), kdc.realm().as_str(), &asked.service, &service, entropy))
+}
 
+fn issue(
+    kdc: &Kdc,
+    request: &Request<'_>,
+    view: &Asked<'_>,
+    asked: &Initial,
+    proof: Proof,
+    story: &mut Story,
+    entropy: &mut dyn Entropy,
+) -> Result<Vec<u8>, Refusal> {
+    let grant = grant(kdc, request, view, asked, &proof, entropy)?;
+    let sealed = sealed(kdc, view, asked, &grant, &proof.strengths, entropy)?;
     let own = view.entry.zip(view.client_key);
+    let mut padata = proof.padata;
     let (reply_key, kvno) = match (&proof.reply_key, own) {
         (Some(key), _) => (key, None),
-        (None, Some((entry, key))) => (key, entry.current().map(|keys| keys.kvno)),
+        (None, Some((entry, key))) => {
+            padata.extend(etype_info::etype_info2(entry, &[key.etype()]));
+            (key, entry.current().map(|keys| keys.kvno))
+        }
         (None, None) => return Err(Refusal::new(ErrorCode::KDC_ERR_NULL_KEY, "there is no key for the reply")),
     };
-    let mut padata = proof.padata;
-    if let (Some((entry, key)), None) = (own, &proof.reply_key) {
-        padata.extend(etype_info::etype_info2(entry, &[key.etype()]));
-    }
     let end = Finished { realm: &asked.crealm, client: &asked.client, ticket: &sealed };
     let outside = armored::outside(story.armor.as_deref(), reply_key, padata, end, request.now, entropy);
-    let protected = if protects { protection(request.bytes, &outside.reply_key) } else { Vec::new() };
+    let protected = if grant.protects { protection(request.bytes, &outside.reply_key) } else { Vec::new() };
+    story.strengths = proof.strengths;
+    story.until = grant.times.end;
     let part = ReplyPart {
         kind: message::AS,
-        session: &session,
+        session: &grant.session,
         nonce: view.body.nonce,
-        flags,
-        times,
+        flags: grant.flags,
+        times: grant.times,
         realm: kdc.realm().as_str(),
         service: &asked.service,
         addresses: view.body.addresses.as_deref(),
@@ -251,8 +286,6 @@ fn issue(
         now: request.seconds,
     };
     let cipher = outside.reply_key.encrypt(usage::AS_REP, &part.encode(), entropy);
-    story.strengths = proof.strengths;
-    story.until = times.end;
     let reply = Reply {
         kind: message::AS,
         padata: &outside.padata,

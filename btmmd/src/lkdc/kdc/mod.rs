@@ -1,7 +1,7 @@
 //! The KDC: a function of a request, the time and what it knows, to a reply and what the audit log is told.
 //!
-//! - `as_exchange`: a client proves itself. `tgs_exchange`: a ticket pays for another one.
-//! - [`preauth`]: the table of ways to prove oneself. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
+//! - `as_exchange`: a client proves itself. `tgs_exchange`: a ticket (`payment`) pays for another one. `armored`: both in armor.
+//! - [`preauth`]: ways to prove oneself, and [`mechanisms`]: the table of them. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
 //! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
 //! - `armored`: requests in armor.
 //! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
@@ -15,6 +15,7 @@ pub mod indicator;
 pub mod mechanisms;
 pub mod message;
 pub mod options;
+mod payment;
 pub mod policy;
 pub mod preauth;
 pub mod replay;
