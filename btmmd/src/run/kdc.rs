@@ -15,8 +15,10 @@ use crate::lkdc::driver::{Driver, PORT};
 use crate::lkdc::kdc::event::{Event, Outcome};
 use crate::lkdc::kdc::mechanisms::mechanisms;
 use crate::lkdc::kdc::policy::Policy;
+use crate::lkdc::kdc::preauth::Mechanism;
 use crate::lkdc::kdc::{Kdc, Settings};
 use crate::lkdc::name::RealmName;
+use crate::lkdc::pkinit::{Believers, Pkinit, PkinitKdc, Signatory};
 use crate::lkdc::principals::SharedRegister;
 
 /// More threads than this gain nothing at home.
@@ -26,6 +28,8 @@ const MAX_THREADS: usize = 4;
 pub(super) struct Kerberos {
     kdc: Arc<Kdc>,
     register: SharedRegister,
+    /// Absent when this machine's certificate does not go with its key: then only passwords are proof.
+    pkinit: Option<Arc<PkinitKdc>>,
     threads: usize,
     driver: Option<Driver>,
 }
@@ -37,9 +41,23 @@ impl Kerberos {
             Policy { ticket_life: config.lkdc.ticket_life.duration(), renew_life: config.lkdc.renew_life.duration(), ..Policy::default() };
         let settings = Settings { realm: RealmName::of_key(identity.key().spki()), policy, host: identity.fqdn() };
         let principals = register.lock().principals().clone();
-        let kdc = Kdc::new(settings, principals, mechanisms(clock::wall(), &mut SystemEntropy));
+        let users = config.lkdc.users.keys().cloned().chain([identity.account().to_string()]);
+        let pkinit = match Signatory::new(identity.key().clone(), identity.certificate().to_vec()) {
+            Ok(signatory) => {
+                let believers = Believers::new(identity.trust().clone(), None, users);
+                Some(Arc::new(PkinitKdc::new(signatory, believers, &mut SystemEntropy)))
+            }
+            Err(error) => {
+                warn!(%error, "certificates of other machines are no proof");
+                None
+            }
+        };
+        let mut table: Vec<Box<dyn Mechanism>> = Vec::new();
+        table.extend(pkinit.clone().map(|pkinit| Box::new(Pkinit(pkinit)) as Box<dyn Mechanism>));
+        table.extend(mechanisms(clock::wall(), &mut SystemEntropy));
+        let kdc = Kdc::new(settings, principals, table);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Self { kdc: Arc::new(kdc), register, threads, driver: None }
+        Self { kdc: Arc::new(kdc), register, pkinit, threads, driver: None }
     }
 
     /// Listens on these addresses, if it does not already.
@@ -72,12 +90,15 @@ impl Session {
         }
     }
 
-    /// The account's machines are clients.
+    /// The account's machines are clients, and those that left it are not any more.
     pub(super) fn tell_machines(&self) {
         let (Some(kerberos), Some(roster)) = (&self.kerberos, self.roster.current()) else { return };
         let others = roster.machines().iter().filter(|machine| machine.name != *self.identity.name());
         let machines = others.map(|machine| machine.name.in_zone(self.identity.zone())).collect();
         kerberos.register.lock().set_machines(machines);
+        if let Some(pkinit) = &kerberos.pkinit {
+            pkinit.believers().set_roster(roster.clone());
+        }
     }
 }
 

@@ -12,12 +12,15 @@ use std::time::SystemTime;
 use anyhow::Context;
 use btmmd::account::identity::Identity;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
+use btmmd::account::known_roster;
 use btmmd::entropy::SystemEntropy;
 use btmmd::lkdc::driver::{Audit, Driver};
 use btmmd::lkdc::kdc::mechanisms::mechanisms;
 use btmmd::lkdc::kdc::policy::Policy;
+use btmmd::lkdc::kdc::preauth::Mechanism;
 use btmmd::lkdc::kdc::{Kdc, Settings};
 use btmmd::lkdc::name::RealmName;
+use btmmd::lkdc::pkinit::{Believers, Pkinit, PkinitKdc, Signatory};
 use btmmd::lkdc::principals::book::Names;
 use btmmd::lkdc::principals::register::Register;
 use clap::Parser;
@@ -62,7 +65,16 @@ fn main() -> anyhow::Result<()> {
     let names = register.names().clone();
     let host = format!("{}.{}", names.machine, names.zone);
     let settings = Settings { realm: names.realm.clone(), policy, host };
-    let kdc = Kdc::new(settings, register.principals().clone(), mechanisms(SystemTime::UNIX_EPOCH, &mut SystemEntropy));
+    let mut table: Vec<Box<dyn Mechanism>> = Vec::new();
+    if let Some(identity) = &identity {
+        let roster = known_roster(&arguments.state, identity.trust())?;
+        let signatory = Signatory::new(identity.key().clone(), identity.certificate().to_vec())?;
+        let believers = Believers::new(identity.trust().clone(), roster, [names.account.clone()]);
+        table.push(Box::new(Pkinit(Arc::new(PkinitKdc::new(signatory, believers, &mut SystemEntropy)))));
+    }
+    // Codes of the minute before the start are good as well: no test wants to wait for the next one.
+    table.extend(mechanisms(SystemTime::UNIX_EPOCH, &mut SystemEntropy));
+    let kdc = Kdc::new(settings, register.principals().clone(), table);
     let audit: Audit = if arguments.audit { Arc::new(|event| eprintln!("{event:?}")) } else { Arc::new(|_| {}) };
     let driver = Driver::start(Arc::new(kdc), &arguments.listen, arguments.threads, audit)?;
     println!("realm {}", names.realm);
