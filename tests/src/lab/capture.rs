@@ -56,9 +56,7 @@ impl Capture {
         self.tcpdump.wait(Duration::from_secs(30))?;
         let log = self.tcpdump.log();
         ensure!(log.contains("\n0 packets dropped by kernel"), "the capture is not whole:\n{log}");
-        let mut seen = Seen::read(&self.file)?;
-        seen.packets.retain(|packet| !packet.contains(self.last.mark()));
-        Ok(seen)
+        Seen::read(&self.file)
     }
 
     fn ends_with_last(&self) -> Result<bool> {
@@ -89,7 +87,9 @@ pub struct Seen {
 impl Seen {
     fn read(file: &PathBuf) -> Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        Ok(Self { packets: read_pcap(&bytes)? })
+        let mut packets = read_pcap(&bytes)?;
+        packets.retain(|packet| !LastFrame::is_one(&packet.bytes));
+        Ok(Self { packets })
     }
 
     /// Frames that are neither UDP or TCP with `port` at one end, nor what makes addresses work (ARP, neighbour discovery, IGMP).

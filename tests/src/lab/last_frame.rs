@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 /// The shortest Ethernet frame without its checksum.
 const LENGTH: usize = 60;
-const MARK: usize = 16;
+/// Which frames are ours; a random number follows it.
+const NAME: &[u8] = b"btmm lab: last frame ";
+const MARK: usize = NAME.len() + 16;
 
 /// A frame with random content, and the socket that sends it.
 #[derive(Debug)]
@@ -26,7 +28,8 @@ impl LastFrame {
         // To an address of no card, from one of no card.
         frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
         frame[12..14].copy_from_slice(&ETHERTYPE);
-        aws_lc_rs::rand::fill(&mut frame[14..14 + MARK])?;
+        frame[14..14 + NAME.len()].copy_from_slice(NAME);
+        aws_lc_rs::rand::fill(&mut frame[14 + NAME.len()..14 + MARK])?;
         Ok(Self { socket, frame })
     }
 
@@ -35,6 +38,12 @@ impl LastFrame {
         let sent = nix::unistd::write(&self.socket, &self.frame).context("sending the last frame")?;
         anyhow::ensure!(sent == LENGTH, "the last frame was cut at {sent} octets");
         Ok(())
+    }
+
+    /// True for the frames of any capture, which may run beside one another on a wire.
+    #[must_use]
+    pub fn is_one(frame: &[u8]) -> bool {
+        frame.get(12..14) == Some(&ETHERTYPE) && frame.get(14..).is_some_and(|content| content.starts_with(NAME))
     }
 
     /// What no other frame contains.
