@@ -15,11 +15,12 @@ use std::time::SystemTime;
 use rasn_kerberos::{KdcRep, KdcReqBody, PaData};
 
 use super::Next;
+use super::certificate::session_key_is_agreed;
 use super::clock::ClockOffset;
 use super::error::ClientError;
 use super::grant::Grant;
 use super::offers::{Offers, Recipe, piece};
-use super::proof::{Proof, Proving};
+use super::proof::{Proof, Proving, Reply};
 use super::refusal::Refusal;
 use super::reply::{self, Expected, KRB_ERROR, ReplyError};
 use super::request::{as_body, as_request, nonce};
@@ -33,6 +34,7 @@ use crate::lkdc::full_name::FullName;
 use crate::lkdc::kdc::error::ErrorCode;
 use crate::lkdc::kdc::preauth::pa;
 use crate::lkdc::name::{APPLE_LKDC, RealmName};
+use crate::lkdc::pkinit::client::groups_offered;
 
 /// Requests in one exchange: the longest that makes sense takes seven.
 const MAX_ROUNDS: u32 = 10;
@@ -111,7 +113,8 @@ impl AsExchange {
         self.offers = Offers::default();
         self.proving = None;
         let draft = self.draft(now, entropy);
-        self.send(draft, Vec::new(), entropy)
+        let fresh = self.secrets.certificate.as_ref().map(|_| piece(pa::AS_FRESHNESS, Vec::new()));
+        self.send(draft, fresh.into_iter().collect(), entropy)
     }
 
     /// Takes the KDC's answer.
@@ -169,6 +172,7 @@ impl AsExchange {
                 self.start(now, entropy)
             }
             ErrorCode::KDC_ERR_WRONG_REALM => self.referred(refusal, now, entropy),
+            ErrorCode::KDC_ERR_DH_KEY_PARAMETERS_NOT_ACCEPTED if self.takes_other_group(&refusal) => self.prove(now, entropy),
             _ => Err(ClientError::Refused { realm: self.wish.client.realm.clone(), refusal }),
         }
     }
@@ -210,6 +214,17 @@ impl AsExchange {
         self.start(now, entropy)
     }
 
+    /// Whether the KDC names groups in place of the one it refused, and there is one among them that we have.
+    fn takes_other_group(&mut self, refusal: &Refusal) -> bool {
+        let Some(Proving::Certificate(refused)) = &self.proving else { return false };
+        let offered = refusal.data.as_deref().map(groups_offered).and_then(Result::ok).unwrap_or_default();
+        let others: Vec<_> = offered.into_iter().filter(|group| *group != refused.group).collect();
+        let again = self.offers.groups.is_some();
+        self.proving = None;
+        self.offers.groups = Some(others);
+        !again
+    }
+
     fn prove(&mut self, now: SystemTime, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ClientError> {
         let draft = self.draft(now, entropy);
         let before = self.proving.take();
@@ -221,23 +236,32 @@ impl AsExchange {
 
     fn accept(&mut self, answer: &[u8], now: SystemTime) -> Result<Grant, ClientError> {
         let rep = reply::as_rep(answer)?;
-        let outer = rep.padata.as_deref().unwrap_or_default();
-        let Some(armor) = &self.armor else {
-            let key = self.reply_key(&rep, outer)?;
-            return self.check(&rep, &key, now);
+        let outer = rep.padata.clone().unwrap_or_default();
+        let (padata, vouched) = match &self.armor {
+            None => (outer, None),
+            Some(armor) => {
+                let vouched = armor.open_reply(&outer, self.sent.nonce, &asn1::encode(&rep.ticket))?;
+                (vouched.padata.clone(), Some(vouched))
+            }
         };
-        let vouched = armor.open_reply(outer, self.sent.nonce, &asn1::encode(&rep.ticket))?;
-        if FullName::new(vouched.client.clone(), vouched.realm.clone()) != reply::client_of(&rep)? {
+        if let Some(vouched) = &vouched
+            && FullName::new(vouched.client.clone(), vouched.realm.clone()) != reply::client_of(&rep)?
+        {
             return Err(ReplyError::Differs("client").into());
         }
-        let key = vouched.reply_key(&self.reply_key(&rep, &vouched.padata)?);
-        self.check(&rep, &key, now)
+        let plain = self.reply_key(&rep, &padata, now)?;
+        let key = vouched.map_or_else(|| plain.clone(), |vouched| vouched.reply_key(&plain));
+        let grant = self.check(&rep, &key, now)?;
+        if self.wish.is_anonymous() && !session_key_is_agreed(&padata, &plain, &grant.key) {
+            return Err(ReplyError::Differs("session key").into());
+        }
+        Ok(grant)
     }
 
-    fn reply_key(&self, rep: &KdcRep, padata: &[PaData]) -> Result<Key, ClientError> {
+    fn reply_key(&self, rep: &KdcRep, padata: &[PaData], now: SystemTime) -> Result<Key, ClientError> {
         let context = Proof { wish: &self.wish, secrets: &self.secrets, armor: self.armor.as_ref(), offers: &self.offers };
         if let Some(proving) = &self.proving {
-            return context.reply_key(proving, padata);
+            return context.reply_key(proving, &Reply { rep, padata, request: &self.sent.bytes, now });
         }
         // The KDC asked for no proof: the password opens what it grants.
         let number = rep.enc_part.etype;

@@ -7,6 +7,8 @@ use crate::lkdc::asn1::Asn1Error;
 use crate::lkdc::crypto::CryptoError;
 use crate::lkdc::fast::FastError;
 use crate::lkdc::otp::OtpError;
+use crate::lkdc::pkinit::PkinitClientError;
+use crate::lkdc::spake::SpakeError;
 
 /// Why a client's exchange ended without a ticket.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum ClientError {
     /// It holds a key, and not the one that its realm is named after.
     #[error("the KDC that answers for {0} is an impostor: its key is not the one the realm is named after")]
     Impostor(String),
+    /// A realm that no key names, where only machines of the account are believed.
+    #[error("{0} is not the realm of a machine")]
+    NotMachine(String),
     /// It sends us to a realm that we do not expect.
     #[error("the KDC sends us from {from} to {to}, which is not where we want to go")]
     Strayed {
@@ -75,6 +80,12 @@ pub enum ClientError {
     /// FAST.
     #[error(transparent)]
     Fast(#[from] FastError),
+    /// PKINIT.
+    #[error(transparent)]
+    Pkinit(#[from] PkinitClientError),
+    /// SPAKE.
+    #[error(transparent)]
+    Spake(#[from] SpakeError),
     /// OTP.
     #[error(transparent)]
     Otp(#[from] OtpError),

@@ -4,9 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+use super::clock::ClockOffset;
+use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::seconds;
+use crate::lkdc::asn1::{self, Asn1Error};
 use crate::lkdc::ccache::{Credential, SessionKey, Times};
 use crate::lkdc::crypto::{CryptoError, Etype, Key};
+use crate::lkdc::fast::Armor;
+use crate::lkdc::fast::client::ArmorTicket;
 use crate::lkdc::full_name::FullName;
 
 /// When a ticket may be used, by the KDC's clock.
@@ -73,6 +78,13 @@ impl Grant {
             ticket: self.ticket.clone(),
             second_ticket: self.second.clone(),
         }
+    }
+
+    /// Armor (RFC 6113) of a ticket-granting ticket, for requests to the same KDC. `now` is our clock.
+    pub fn armor(&self, offset: ClockOffset, now: SystemTime, entropy: &mut dyn Entropy) -> Result<Armor, Asn1Error> {
+        let ticket = asn1::decode(&self.ticket)?;
+        let with = ArmorTicket { ticket: &ticket, session: &self.key, realm: &self.client.realm, client: &self.client.principal };
+        Ok(Armor::of_ticket(with, offset.kdc_time(now), entropy))
     }
 
     /// What a credential cache had.

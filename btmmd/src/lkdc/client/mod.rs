@@ -3,13 +3,15 @@
 //! Machines take `(answer, now, entropy)` and give the next request or a [`Grant`]; `driver` carries octets.
 //!
 //! - [`wish`]: what is asked for, and the secrets to prove who asks. [`request`]: requests as octets, also in bulk.
-//! - [`as_exchange`]: initial tickets, by password, certificate or one-time code, inside FAST or not. [`proof`]: the mechanisms.
+//! - [`as_exchange`]: initial tickets, by password, certificate or one-time code, inside FAST or not. `proof`: the mechanisms.
+//!   [`certificate`]: the one that needs no secret.
 //! - [`tgs_exchange`]: tickets from tickets; renewal; user to user.
 //! - [`reply`]: whether an answer is one to what was asked. [`refusal`]: why a KDC says no.
 //! - [`keeper`]: has tickets ready for reachable peers.
 //! - [`clock`]: the KDC's clock. [`delivery`]: datagrams, streams, and when to try again.
 
 pub mod as_exchange;
+pub mod certificate;
 pub mod clock;
 pub mod delivery;
 pub mod driver;
@@ -25,6 +27,7 @@ pub mod tgs_exchange;
 pub mod wish;
 
 pub use as_exchange::AsExchange;
+pub use certificate::Certificate;
 pub use clock::ClockOffset;
 pub use error::ClientError;
 pub use grant::Grant;

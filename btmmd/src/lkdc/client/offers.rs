@@ -4,6 +4,7 @@ use rasn_kerberos::{EtypeInfo2, PaData};
 
 use crate::lkdc::asn1::{self, Asn1Error};
 use crate::lkdc::crypto::Etype;
+use crate::lkdc::crypto::dh::DhGroup;
 use crate::lkdc::kdc::preauth::pa;
 
 /// One piece of pre-authentication data.
@@ -25,16 +26,15 @@ pub(super) struct Offers {
     pub recipes: Vec<Recipe>,
     /// To be returned as it is (RFC 6113 §5.2).
     pub cookie: Option<Vec<u8>>,
+    /// The groups that the KDC named when it refused one.
+    pub groups: Option<Vec<DhGroup>>,
 }
 
 impl Offers {
     /// Reads METHOD-DATA.
     pub fn read(methods: &[PaData], accepted: &[Etype]) -> Result<Self, Asn1Error> {
-        Ok(Self {
-            recipes: Recipe::read(methods, accepted)?,
-            cookie: find(methods, pa::FX_COOKIE).map(<[u8]>::to_vec),
-            methods: methods.to_vec(),
-        })
+        let cookie = find(methods, pa::FX_COOKIE).map(<[u8]>::to_vec);
+        Ok(Self { recipes: Recipe::read(methods, accepted)?, cookie, methods: methods.to_vec(), groups: None })
     }
 
     /// Reads the METHOD-DATA of a later round: what it does not repeat stays.

@@ -1,8 +1,11 @@
 //! Proving who asks: the choice among what a KDC offers, and each mechanism's part in the exchange.
 
-use rasn_kerberos::PaData;
+use std::time::SystemTime;
+
+use rasn_kerberos::{KdcRep, PaData};
 
 use super::as_exchange::Draft;
+use super::certificate::{self, Asked, Certificate, Judged};
 use super::error::ClientError;
 use super::offers::{Offers, Recipe, find, piece};
 use super::request;
@@ -13,6 +16,7 @@ use crate::lkdc::fast::Armor;
 use crate::lkdc::fast::challenge::Challenge;
 use crate::lkdc::kdc::preauth::pa;
 use crate::lkdc::otp;
+use crate::lkdc::spake::client as spake;
 
 /// A mechanism under way: what was sent, and what its reply comes under.
 pub(super) enum Proving {
@@ -22,6 +26,22 @@ pub(super) enum Proving {
     Challenge(Key),
     /// A one-time code inside armor. The reply comes under the armor key.
     Code(Key),
+    /// A signed request.
+    Certificate(Asked),
+    /// SPAKE, of which the groups were named: the challenge is due.
+    Supported(spake::Client),
+    /// SPAKE, answered. The reply comes under this key.
+    Shared(Key),
+}
+
+/// A reply whose key is to be found.
+pub(super) struct Reply<'a> {
+    pub rep: &'a KdcRep,
+    /// Out of its armor.
+    pub padata: &'a [PaData],
+    /// What it answers.
+    pub request: &'a [u8],
+    pub now: SystemTime,
 }
 
 /// What there is to prove with.
@@ -36,15 +56,18 @@ impl Proof<'_> {
     /// The next message of the mechanism under way, or the first of the best one that is offered and that we can do.
     pub fn next(&self, before: Option<Proving>, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
         match before {
-            Some(Proving::Timestamp(_) | Proving::Challenge(_) | Proving::Code(_)) => Err(self.no_method()),
+            Some(Proving::Supported(client)) => self.share(client, draft, entropy),
+            Some(_) => Err(self.no_method()),
             None => self.begin(draft, entropy),
         }
     }
 
     /// The key that the reply comes under.
-    pub fn reply_key(&self, proving: &Proving, padata: &[PaData]) -> Result<Key, ClientError> {
+    pub fn reply_key(&self, proving: &Proving, reply: &Reply<'_>) -> Result<Key, ClientError> {
+        let padata = reply.padata;
         match proving {
-            Proving::Timestamp(key) | Proving::Code(key) => Ok(key.clone()),
+            Proving::Timestamp(key) | Proving::Code(key) | Proving::Shared(key) => Ok(key.clone()),
+            Proving::Supported(_) => Err(self.no_method()),
             Proving::Challenge(key) => {
                 let unproven = || ClientError::Unproven(self.wish.client.realm.clone());
                 let answer = find(padata, pa::ENCRYPTED_CHALLENGE).ok_or_else(unproven)?;
@@ -52,13 +75,24 @@ impl Proof<'_> {
                 Challenge { armor, long_term: key }.verify_answer(answer)?;
                 Ok(key.clone())
             }
+            Proving::Certificate(asked) => {
+                let certificate = self.secrets.certificate.as_ref().ok_or_else(|| self.no_method())?;
+                let judged = Judged { certificate, wish: self.wish, request: reply.request, now: reply.now };
+                judged.reply_key(asked, reply.rep, padata)
+            }
         }
     }
 
     fn begin(&self, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
         let offered = |number| self.offers.find(number).is_some();
+        if let Some(certificate) = self.secrets.certificate.as_ref().filter(|_| offered(pa::PK_AS_REQ)) {
+            return self.sign(certificate, draft, entropy);
+        }
         if let (Some(armor), Some(value)) = (self.armor, self.offers.find(pa::OTP_CHALLENGE)) {
             return self.answer_with_code(armor, value, entropy);
+        }
+        if offered(pa::SPAKE) {
+            return self.share(spake::Client::new(), draft, entropy);
         }
         if let Some(armor) = self.armor.filter(|_| offered(pa::ENCRYPTED_CHALLENGE)) {
             let key = self.key()?;
@@ -73,6 +107,14 @@ impl Proof<'_> {
         Err(self.no_method())
     }
 
+    fn sign(&self, certificate: &Certificate, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
+        let groups = self.offers.groups.as_deref().unwrap_or(&certificate.groups);
+        let group = groups.iter().find(|group| certificate.groups.contains(group)).ok_or_else(|| self.no_method())?;
+        let token = self.offers.find(pa::AS_FRESHNESS).filter(|token| !token.is_empty());
+        let (asked, value) = certificate::question(certificate, *group, &draft.req_body, token, draft.now, entropy)?;
+        Ok((Proving::Certificate(asked), vec![piece(pa::PK_AS_REQ, value)]))
+    }
+
     fn answer_with_code(&self, armor: &Armor, value: &[u8], entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
         let challenge = otp::client::Challenge::read(value)?;
         let realm = &self.wish.client.realm;
@@ -84,6 +126,19 @@ impl Proof<'_> {
         };
         let mut answer = challenge.answer(code, pin, armor.key(), entropy);
         Ok((Proving::Code(armor.key().clone()), vec![piece(pa::OTP_REQUEST, std::mem::take(&mut *answer))]))
+    }
+
+    /// Answers a challenge, or names our groups where none has come yet.
+    fn share(&self, mut client: spake::Client, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
+        let Some(challenge) = self.offers.find(pa::SPAKE).filter(|challenge| !challenge.is_empty()) else {
+            let support = client.support();
+            return Ok((Proving::Supported(client), vec![piece(pa::SPAKE, support)]));
+        };
+        let (proving, message) = match client.challenged(challenge, &self.key()?, &draft.req_body, entropy)? {
+            spake::Next::Support(message) => (Proving::Supported(client), message),
+            spake::Next::Respond { message, reply_key } => (Proving::Shared(reply_key), message),
+        };
+        Ok((proving, vec![piece(pa::SPAKE, message)]))
     }
 
     /// The password's key by the KDC's favourite recipe.

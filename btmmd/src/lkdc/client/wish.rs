@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
 use crate::lkdc::crypto::Etype;
 use crate::lkdc::full_name::FullName;
 use crate::lkdc::kdc::options::Flags;
@@ -91,6 +92,8 @@ pub enum TimestampUse {
 /// What the caller has. A mechanism is chosen among what these allow; nobody is asked anything.
 #[derive(Clone, Default)]
 pub struct Secrets {
+    /// The sharing certificate, or the wish to remain anonymous.
+    pub certificate: Option<Certificate>,
     /// The password.
     pub password: Option<Zeroizing<String>>,
     /// A one-time code, good for one attempt.
@@ -98,6 +101,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Nothing but the sharing certificate.
+    pub fn certificate(certificate: Certificate) -> Self {
+        Self { certificate: Some(certificate), ..Self::default() }
+    }
+
     /// Nothing but a password.
     pub fn password(password: &str) -> Self {
         Self { password: Some(Zeroizing::new(password.to_owned())), ..Self::default() }

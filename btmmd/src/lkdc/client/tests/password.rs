@@ -1,15 +1,19 @@
 use std::time::Duration;
 
-use super::world::{PASSWORD, World, alice};
+use super::world::{PASSWORD, World, alice, says};
 use crate::entropy::SystemEntropy;
 use crate::lkdc::client::reply::ReplyError;
 use crate::lkdc::client::wish::TimestampUse;
 use crate::lkdc::client::{AsExchange, ClientError, Next, Secrets, TgsWish, Wish};
-use crate::lkdc::crypto::Etype;
+use crate::lkdc::crypto::{Etype, Key};
+use crate::lkdc::fast::CookieJar;
 use crate::lkdc::full_name::FullName;
 use crate::lkdc::kdc::error::ErrorCode;
 use crate::lkdc::kdc::options::Flags;
+use crate::lkdc::kdc::preauth::pa;
+use crate::lkdc::kdc::timestamp::EncryptedTimestamp;
 use crate::lkdc::name::{APPLE_LKDC, Principal, RealmName};
+use crate::lkdc::spake::Spake;
 
 #[test]
 fn a_password_gets_a_ticket_granting_ticket_with_each_encryption_type() {
@@ -81,28 +85,9 @@ fn an_ordinary_realm_is_not_left_at_anybodys_word() {
     let mut world = World::new();
     let elsewhere = World::of_key(b"another key", Vec::new());
     let mut exchange = AsExchange::new(world.wish(), Secrets::password(PASSWORD));
-    let referral = |_| world_says_wrong_realm(&elsewhere.realm);
+    let referral = |_| says(68, &elsewhere.realm, None);
     let error = world.initial_through(&mut exchange, referral).unwrap_err();
     assert!(matches!(error, ClientError::Strayed { .. }), "{error}");
-}
-
-fn world_says_wrong_realm(realm: &str) -> Vec<u8> {
-    use crate::lkdc::asn1;
-    asn1::encode(&rasn_kerberos::KrbError {
-        pvno: 5.into(),
-        msg_type: 30.into(),
-        ctime: None,
-        cusec: None,
-        stime: asn1::time(super::world::start()),
-        susec: 0.into(),
-        error_code: 68,
-        crealm: Some(asn1::string(realm)),
-        cname: None,
-        realm: asn1::string(realm),
-        sname: Principal::krbtgt(realm).to_message(),
-        e_text: None,
-        e_data: None,
-    })
 }
 
 #[test]
@@ -155,4 +140,32 @@ fn an_altered_answer_never_gives_another_ticket() {
         assert!(matches!(error, ClientError::Reply(ReplyError::Key(_))), "octet {place}: {error}");
     }
     assert!(matches!(exchange.receive(&answer, world.now, &mut SystemEntropy), Ok(Next::Done(_))));
+}
+
+/// A KDC with SPAKE before the timestamp.
+fn with_spake() -> World {
+    let jar = CookieJar::new(Key::random(Etype::Aes256CtsHmacSha384_192, &mut SystemEntropy));
+    World::with(vec![Box::new(Spake::new(jar)), Box::new(EncryptedTimestamp)])
+}
+
+#[test]
+fn spake_is_preferred_and_sends_nothing_that_a_password_could_be_tried_against() {
+    for etype in Etype::ALL {
+        let mut world = with_spake();
+        world.kdc.principals().insert(alice(&world.realm, &[etype]));
+        let wish = Wish { timestamp: TimestampUse::Never, ..world.wish() };
+        let grant = world.initial(&mut AsExchange::new(wish, Secrets::password(PASSWORD))).unwrap();
+        assert_eq!(grant.client, world.alice());
+        for request in &world.sent {
+            let request: rasn_kerberos::AsReq = rasn::der::decode(request).unwrap();
+            assert!(request.0.padata.iter().flatten().all(|piece| piece.r#type != pa::ENC_TIMESTAMP));
+        }
+    }
+}
+
+#[test]
+fn a_wrong_password_fails_with_spake_too() {
+    let mut world = with_spake();
+    let error = world.initial(&mut AsExchange::new(world.wish(), Secrets::password("wrong"))).unwrap_err();
+    assert!(matches!(error, ClientError::Refused { refusal, .. } if ErrorCode(refusal.code) == ErrorCode::KDC_ERR_PREAUTH_FAILED));
 }

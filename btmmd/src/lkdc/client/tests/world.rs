@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rasn_kerberos::KrbError;
+
 use crate::entropy::SystemEntropy;
+use crate::lkdc::asn1;
 use crate::lkdc::client::{AsExchange, ClientError, ClockOffset, Grant, Next, TgsExchange, TgsWish, Wish};
 use crate::lkdc::crypto::{Etype, Key};
 use crate::lkdc::full_name::FullName;
@@ -129,4 +132,23 @@ impl World {
             }
         }
     }
+}
+
+/// A KRB-ERROR that anyone could have written.
+pub fn says(code: i32, realm: &str, data: Option<&[u8]>) -> Vec<u8> {
+    asn1::encode(&KrbError {
+        pvno: 5.into(),
+        msg_type: 30.into(),
+        ctime: None,
+        cusec: None,
+        stime: asn1::time(start()),
+        susec: 0.into(),
+        error_code: code,
+        crealm: Some(asn1::string(realm)),
+        cname: None,
+        realm: asn1::string(realm),
+        sname: Principal::krbtgt(realm).to_message(),
+        e_text: None,
+        e_data: data.map(|data| data.to_vec().into()),
+    })
 }
