@@ -23,8 +23,8 @@ use crate::entropy::SystemEntropy;
 
 /// The port of Kerberos.
 pub const PORT: u16 = 88;
-/// The largest reply that is sent in a datagram: it fits into the smallest IPv6 packet, so nothing on the way fragments or drops it.
-pub const MAX_DATAGRAM: usize = 1232;
+/// The largest reply that is sent in a datagram, as with stock KDCs. Tunnels and home networks carry its fragments.
+pub const MAX_DATAGRAM: usize = 4096;
 /// Room for requests that arrive while one is being answered.
 const RECEIVE_BUFFER: usize = 1 << 20;
 const BACKLOG: i32 = 256;

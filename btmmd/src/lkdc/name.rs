@@ -27,6 +27,11 @@ pub const APPLE_LKDC: &str = "WELLKNOWN:COM.APPLE.LKDC";
 /// The realm of clients that say nothing of themselves (RFC 8062).
 pub const ANONYMOUS_REALM: &str = "WELLKNOWN:ANONYMOUS";
 
+/// The most components of a name in a message.
+const MAX_COMPONENTS: usize = 8;
+/// The most octets of all its components.
+const MAX_LENGTH: usize = 1024;
+
 const PREFIX: &str = "LKDC:SHA256.";
 
 /// Why a name was refused. Carries the name.
@@ -134,8 +139,12 @@ impl Principal {
         }
     }
 
-    /// The name in a message, when its components are UTF-8.
+    /// The name in a message, when its components are UTF-8, and no more or longer than any name of ours: it ends in logs and errors.
     pub fn of_message(name: &PrincipalName) -> Result<Self, asn1::Asn1Error> {
+        let length: usize = name.string.iter().map(|part| part.as_bytes().len()).sum();
+        if !(1..=MAX_COMPONENTS).contains(&name.string.len()) || length > MAX_LENGTH {
+            return Err(asn1::Asn1Error::Value("PrincipalName"));
+        }
         let components = name.string.iter().map(|part| asn1::text(part).map(str::to_owned)).collect::<Result<_, _>>()?;
         Ok(Self { name_type: name.r#type, components })
     }
@@ -283,6 +292,15 @@ mod tests {
         for bad in ["", "@", "alice@", "a//b", "/", "a@b@c", "a\\"] {
             assert!(full_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_in_messages_are_bounded() {
+        let name = |components: Vec<String>| Principal::of_message(&Principal { name_type: 1, components }.to_message());
+        assert!(name(vec!["x".repeat(MAX_LENGTH)]).is_ok());
+        assert!(name(vec!["x".repeat(MAX_LENGTH), "x".to_owned()]).is_err());
+        assert!(name(vec!["x".to_owned(); MAX_COMPONENTS + 1]).is_err());
+        assert!(name(Vec::new()).is_err());
     }
 
     #[test]

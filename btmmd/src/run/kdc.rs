@@ -114,7 +114,7 @@ fn audit(event: &Event) {
         }
         Outcome::Refused { code, reason } => {
             let (client, service) = (name(&event.client), name(&event.service));
-            info!(target: "btmmd::audit", %exchange, %from, client, service, %code, %reason, "ticket refused");
+            info!(target: "btmmd::audit", %exchange, %from, client, service, %code, reason = &**reason, "ticket refused");
         }
         Outcome::Repeated => debug!(target: "btmmd::audit", %exchange, %from, "reply sent again"),
         Outcome::Continued => debug!(target: "btmmd::audit", %exchange, %from, client = name(&event.client), "asked for a proof"),

@@ -7,7 +7,7 @@ use rasn_kerberos::KrbError;
 
 use super::*;
 use crate::lkdc::asn1;
-use crate::lkdc::kdc::tests::{as_request, kdc};
+use crate::lkdc::kdc::tests::{as_request, kdc, large_request};
 
 fn start() -> (Driver, Arc<Mutex<Vec<Event>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -49,6 +49,21 @@ fn both_transports_and_both_families_answer() {
         assert_eq!(asn1::decode::<KrbError>(&reply).unwrap().error_code, 6);
     }
     assert_eq!(events.lock().unwrap().len(), 4);
+}
+
+#[test]
+fn a_reply_too_big_for_a_datagram_is_asked_for_by_tcp() {
+    let (driver, _) = start();
+    let address = driver.addresses()[0];
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.send_to(&large_request(), address).unwrap();
+    let mut reply = [0; 8192];
+    let length = socket.recv(&mut reply).unwrap();
+    assert_eq!(asn1::decode::<KrbError>(&reply[..length]).unwrap().error_code, 52);
+    let whole = ask_by_tcp(address, &large_request());
+    assert!(whole.len() > MAX_DATAGRAM, "{}", whole.len());
+    assert_eq!(asn1::decode::<KrbError>(&whole).unwrap().error_code, 6);
 }
 
 #[test]

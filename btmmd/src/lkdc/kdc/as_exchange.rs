@@ -12,7 +12,8 @@ use super::policy::{Times, Wanted};
 use super::preauth::{Asked, Proof, Verdict, pa};
 use super::ticket::{self, Contents};
 use super::{
-    Kdc, Request, Story, armored, common_etypes, etype_info, indicator, malformed, may_be_machine, replay, sealing_key, session_etype,
+    Kdc, Request, Story, armored, common_etypes, etype_info, indicator, malformed, may_be_machine, realm_of, replay, sealing_key,
+    session_etype,
 };
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
@@ -73,7 +74,7 @@ impl Initial {
         let nothing = || Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, "the request names no service");
         let asked = Principal::of_message(body.cname.as_ref().ok_or_else(nobody)?).map_err(malformed)?;
         let service = Principal::of_message(body.sname.as_ref().ok_or_else(nothing)?).map_err(malformed)?;
-        let realm = asn1::text(&body.realm).map_err(malformed)?;
+        let realm = realm_of(body)?;
         story.client = Some((kdc.realm().to_string(), asked.clone()));
         story.service = Some(service.clone());
         own_realm(kdc, realm)?;

@@ -26,6 +26,8 @@ pub mod timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rasn_kerberos::KdcReqBody;
+
 use super::asn1::{self, Asn1Error, raw, time, write};
 use super::crypto::Etype;
 use super::fast::FastRequest;
@@ -39,6 +41,9 @@ use policy::Policy;
 use preauth::Mechanism;
 use replay::{Digest, Freshness, ReplayCache};
 use ticket::ServiceKey;
+
+/// The longest name of a realm that is looked at, in octets.
+const MAX_REALM: usize = 256;
 
 /// What a KDC is told when it is made.
 pub struct Settings {
@@ -243,7 +248,7 @@ fn sealing_key(entry: &Entry) -> Result<ServiceKey<'_>, Refusal> {
 fn common_etypes(wanted: &[i32]) -> Result<Vec<Etype>, Refusal> {
     let common: Vec<Etype> = wanted.iter().filter_map(|number| Etype::from_number(*number)).collect();
     if common.is_empty() {
-        return Err(Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, format!("no common encryption type among {wanted:?}")));
+        return Err(Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, "no common encryption type"));
     }
     Ok(common)
 }
@@ -257,6 +262,12 @@ fn session_etype(common: &[Etype], service: &Entry) -> Result<Etype, Refusal> {
         .find(spoken)
         .copied()
         .ok_or_else(|| Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, format!("{} has no key of a type the client speaks", service.name)))
+}
+
+/// The realm that a request is for.
+fn realm_of(body: &KdcReqBody) -> Result<&str, Refusal> {
+    let realm = asn1::text(&body.realm).map_err(malformed)?;
+    if realm.len() > MAX_REALM { Err(malformed(Asn1Error::Value("realm"))) } else { Ok(realm) }
 }
 
 fn malformed(error: Asn1Error) -> Refusal {

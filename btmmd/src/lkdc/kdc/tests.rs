@@ -129,6 +129,11 @@ pub(crate) fn as_request(user: &str) -> Vec<u8> {
     as_req(&Wish::tgt(user), Vec::new())
 }
 
+/// An AS-REQ with names that make even its refusal large.
+pub(crate) fn large_request() -> Vec<u8> {
+    as_req(&Wish { service: Principal::user(&"x".repeat(1024)), ..Wish::tgt(&"/".repeat(1024)) }, Vec::new())
+}
+
 fn timestamp(key: &Key, seconds: u64) -> PaData {
     let stamp = PaEncTsEnc { patimestamp: time::from_seconds(seconds), pausec: Some(5.into()) };
     let cipher = key.encrypt(usage::PA_ENC_TIMESTAMP, &asn1::encode(&stamp), &mut SystemEntropy);

@@ -11,7 +11,7 @@ use super::options::Flags;
 use super::payment::{COPIES, Payment, open, own_ticket};
 use super::policy::{Ceiling, Times, Wanted};
 use super::ticket::{self, Contents, Opened, ServiceKey};
-use super::{Kdc, Request, Story, armored, common_etypes, indicator, malformed, sealing_key, session_etype};
+use super::{Kdc, Request, Story, armored, common_etypes, indicator, malformed, realm_of, sealing_key, session_etype};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::asn1::{self, Der};
@@ -73,7 +73,7 @@ impl Further {
         if options.has(Flags::CNAME_IN_ADDL_TKT) {
             return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "delegation in another's name is not given"));
         }
-        let realm = asn1::text(&body.realm).map_err(malformed)?;
+        let realm = realm_of(body)?;
         if realm != kdc.realm().as_str() {
             return Err(Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, format!("this is not the KDC of {realm}")));
         }
