@@ -123,6 +123,11 @@ impl InvitationCode {
         &self.addresses
     }
 
+    /// What a [`JoinRequest`](super::enrol::JoinRequest) shows.
+    pub fn secret(&self) -> &InviteSecret {
+        &self.secret
+    }
+
     /// When the code ceases to admit.
     pub fn expires_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(self.expires_at))

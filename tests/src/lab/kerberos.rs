@@ -14,26 +14,31 @@
 mod conf;
 mod mit;
 mod plugin;
+mod services;
 mod tools;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use btmmd::account::authority::Authority;
+use btmmd::account::certificate::AccountTrust;
+use btmmd::account::enrol::JoinRequest;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::account::name::MachineName;
-use btmmd::account::prefix::UlaPrefix;
-use btmmd::account::public_key::PublicKey;
-use btmmd::account::roster::KeyHash;
+use btmmd::account::roster::Roster;
+use btmmd::account::{self, AccountOptions};
+use btmmd::lkdc::name::RealmName;
 
-use super::Node;
+use super::{Node, Running, binary};
 
 pub use conf::Conf;
 pub use mit::MitKdc;
 
 /// Where a machine's Kerberos files lie; foreign programs see them there.
 pub const FOLDER: &str = "/run/krb5";
+/// Where a joined machine's state lies.
+const STATE: &str = "/var/lib/btmm";
 /// The account's zone.
 pub const ZONE: &str = "alice.btmm.internal";
 
@@ -57,9 +62,11 @@ pub struct Machine {
 /// `imac` and `laptop` on one wire, in the account `alice`, each with its inner address and one in 198.18.0.0/24.
 #[derive(Debug)]
 pub struct Pair {
-    /// The account's CA.
+    /// The account's CA, for certificates beside those of the two machines: a machine that has one and is not on the roster was removed.
     pub authority: Authority,
-    /// The machine with the KDC and the services.
+    /// Its two machines, as both know them.
+    pub roster: Roster,
+    /// The machine with the KDC and the services; also the account's base.
     pub imac: Machine,
     /// The client.
     pub laptop: Machine,
@@ -68,49 +75,55 @@ pub struct Pair {
 impl Pair {
     /// Makes them, with their credentials in [`FOLDER`] and each other's names in `/etc/hosts`. No `krb5.conf` yet.
     pub fn new() -> Result<Self> {
-        Self::with(authority()?)
+        let node = Node::new("imac")?;
+        let state = node.path(STATE);
+        let options = AccountOptions { account: "alice".parse()?, zone: Some(ZONE.parse()?), machine: "imac".parse()? };
+        let (identity, mut base) = account::create(&state, options, SystemTime::now())?;
+        let key = MachineKey::from_pem(&std::fs::read(state.join("machine.key"))?)?;
+        let imac = Machine::new(node, identity.name(), key, identity.certificate(), base.trust(), Ipv4Addr::new(198, 18, 0, 1))?;
+        let key = MachineKey::generate(KeyAlgorithm::EcdsaP256)?;
+        let secret = base.invite(&["198.18.0.1:4500".parse()?], SystemTime::now())?.secret().clone();
+        let request = JoinRequest { secret, name: "laptop".parse()?, request: key.certificate_request()? };
+        let joined = base.join(imac.lan.into(), &request, SystemTime::now())?;
+        let node = Node::new("laptop")?;
+        let laptop = Machine::new(node, &joined.name, key, &joined.certificate, base.trust(), Ipv4Addr::new(198, 18, 0, 2))?;
+        let ca = MachineKey::from_pem(&std::fs::read(state.join("base/ca.key"))?)?;
+        let authority = Authority::from_parts(ca, identity.account().clone(), base.trust().clone())?;
+        let pair = Self { authority, roster: base.roster(), imac, laptop };
+        pair.connect()?;
+        Ok(pair)
     }
 
-    /// Makes them in this account, which must have the zone [`ZONE`].
-    pub fn with(authority: Authority) -> Result<Self> {
-        let imac = Machine::new(&authority, "imac", Ipv4Addr::new(198, 18, 0, 1))?;
-        let laptop = Machine::new(&authority, "laptop", Ipv4Addr::new(198, 18, 0, 2))?;
+    fn connect(&self) -> Result<()> {
+        let (imac, laptop) = (&self.imac, &self.laptop);
         imac.node.ip(&format!("link add wire type veth peer name wire netns {}", laptop.node.pid()))?;
-        for machine in [&imac, &laptop] {
-            machine
-                .node
-                .ip(&format!("addr add {}/24 dev wire\naddr add {}/64 dev wire nodad\nlink set wire up", machine.lan, machine.inner))?;
-            machine.node.write(
-                "/etc/hosts",
-                format!(
-                    "127.0.0.1 localhost\n::1 localhost\n{} {} imac\n{} {} laptop\n",
-                    imac.inner,
-                    imac.fqdn(),
-                    laptop.inner,
-                    laptop.fqdn()
-                ),
-            )?;
+        for machine in [imac, laptop] {
+            let Machine { node, lan, inner, .. } = machine;
+            node.ip(&format!("addr add {lan}/24 dev wire\naddr add {inner}/64 dev wire nodad\nlink set wire up"))?;
+            let name = |machine: &Machine| format!("{} {} {}\n", machine.inner, machine.fqdn(), machine.name);
+            node.write("/etc/hosts", format!("127.0.0.1 localhost\n::1 localhost\n{}{}", name(imac), name(laptop)))?;
         }
-        Ok(Self { authority, imac, laptop })
+        Ok(())
     }
-}
-
-/// A new account `alice`.
-pub fn authority() -> Result<Authority> {
-    let prefix = UlaPrefix::with_global_id([0x12, 0x34, 0x56, 0x78, 0x9a]);
-    let (account, zone) = ("alice".parse()?, ZONE.parse()?);
-    Authority::create(account, zone, prefix, SystemTime::now()).context("founding the account")
 }
 
 impl Machine {
-    fn new(authority: &Authority, name: &str, lan: Ipv4Addr) -> Result<Self> {
-        let (name, key) = (name.parse::<MachineName>()?, MachineKey::generate(KeyAlgorithm::EcdsaP256)?);
-        let certificate = authority.issue(&PublicKey::from_spki(key.spki())?, &name, SystemTime::now())?;
-        let inner = authority.trust().prefix.inner_address(key.spki());
-        let machine = Self { node: Node::new(name.as_str())?, name, key, certificate, inner, lan };
+    fn new(node: Node, name: &MachineName, key: MachineKey, certificate: &[u8], trust: &AccountTrust, lan: Ipv4Addr) -> Result<Self> {
+        let inner = trust.prefix.inner_address(key.spki());
+        let machine = Self { node, name: name.clone(), key, certificate: certificate.to_vec(), inner, lan };
         machine.write_credentials("machine", &machine.key, &machine.certificate)?;
-        machine.write("account.pem", &pem("CERTIFICATE", &authority.trust().ca))?;
+        machine.write("account.pem", &pem("CERTIFICATE", &trust.ca))?;
         Ok(machine)
+    }
+
+    /// Our KDC on port 88 of its inner address and in the LAN, with the state of the joined machine. Arguments are those of `btmm-kdc`.
+    pub fn start_kdc(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = self.node.command(binary("btmm-kdc"));
+        command.args(["--state", STATE, "--audit", "--listen", &format!("[{}]:88", self.inner), "--listen", &format!("{}:88", self.lan)]);
+        command.args(arguments);
+        let mut kdc = self.node.spawn_attended(command)?;
+        kdc.wait_for(&format!("listening {}:88", self.lan), Duration::from_secs(20))?;
+        Ok(kdc)
     }
 
     /// Its name in the zone.
@@ -122,7 +135,7 @@ impl Machine {
     /// The realm that its key names.
     #[must_use]
     pub fn realm(&self) -> String {
-        format!("LKDC:SHA256.{}", String::from(KeyHash::of(self.key.spki())).to_ascii_uppercase())
+        RealmName::of_key(self.key.spki()).to_string()
     }
 
     /// Writes a key and its certificate to `NAME.key` and `NAME.pem` in [`FOLDER`]; its own are there as `machine`, the account's CA as
@@ -137,9 +150,15 @@ impl Machine {
         self.node.write(&format!("{FOLDER}/{name}"), text)
     }
 
+    /// The path by which this machine's own programs reach a file of its foreign ones.
+    #[must_use]
+    pub fn foreign_path(&self, absolute: &str) -> String {
+        format!("/run/lab/root{absolute}")
+    }
+
     /// Writes a file that foreign programs look for outside `/run`.
     pub fn write_foreign(&self, absolute: &str, content: impl AsRef<[u8]>) -> Result<()> {
-        self.node.write(&format!("/run/lab/root{absolute}"), content)
+        self.node.write(&self.foreign_path(absolute), content)
     }
 }
 

@@ -100,7 +100,15 @@ impl Node {
     /// Starts a program made by [`command`](Self::command) or [`foreign`](Self::foreign) in the background.
     /// Answers once it is inside the node.
     pub fn spawn(&self, command: Command) -> Result<Running> {
-        let mut running = Running::start(command)?;
+        self.arrived(Running::start(command)?)
+    }
+
+    /// The same for a program that ends when its standard input does.
+    pub fn spawn_attended(&self, command: Command) -> Result<Running> {
+        self.arrived(Running::start_attended(command)?)
+    }
+
+    fn arrived(&self, mut running: Running) -> Result<Running> {
         let link = format!("/proc/{}/ns/net", running.pid());
         while running.is_running() && fs::read_link(&link).is_ok_and(|network| network != self.network) {
             std::thread::sleep(Duration::from_millis(2));

@@ -56,14 +56,23 @@ pub struct Running {
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command) -> Result<Self> {
+    /// With nothing to read on standard input.
+    pub(super) fn start(command: Command) -> Result<Self> {
+        Self::start_reading(command, Stdio::null())
+    }
+
+    /// With an input that stays open, and empty, as long as this lives.
+    pub(super) fn start_attended(command: Command) -> Result<Self> {
+        Self::start_reading(command, Stdio::piped())
+    }
+
+    fn start_reading(mut command: Command, input: Stdio) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = std::env::temp_dir().join(format!("btmm-lab-{}-{number}.log", std::process::id()));
         let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let name = format!("{command:?}");
-        let child =
-            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn().with_context(|| format!("starting {name}"))?;
+        let child = command.stdin(input).stdout(file.try_clone()?).stderr(file).spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { name, child, log })
     }
 

@@ -1,9 +1,12 @@
 //! Our plugin in a machine's libkrb5.
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use btmmd::lkdc::discover::Realms;
+use btmmd::lkdc::discover::linux::publish;
 
-use super::Machine;
+use super::{Machine, Pair};
 
 /// Debian's plugin folder.
 const FOLDER: &str = "/usr/lib/x86_64-linux-gnu/krb5/plugins/libkrb5";
@@ -19,6 +22,19 @@ impl Machine {
     pub fn write_realms(&self, machines: &[&Self]) -> Result<()> {
         let lines = machines.iter().map(|machine| format!("{} {} {}\n", machine.realm(), machine.inner, machine.fqdn()));
         self.node.write(btmm_locate::TABLE, lines.collect::<String>())
+    }
+}
+
+impl Pair {
+    /// Brings a machine to where the package and btmmd bring it: the plugin, the table, and the files of `krb5.conf.d`. What only its owner
+    /// may do, to include them in its `krb5.conf`, is not done.
+    pub fn prepare(&self, machine: &Machine) -> Result<()> {
+        let trust = self.authority.trust();
+        let realms = Realms::of_roster(&self.roster, &trust.zone);
+        let publish = || publish(Path::new("/run/btmm"), &realms, Some(&machine.name), &trust.ca, &BTreeMap::new());
+        machine.node.enter(publish)?.context("publishing")?;
+        machine.write_foreign("/etc/krb5.conf.d/btmm.conf", include_str!("../../../../systemd/krb5.conf"))?;
+        machine.install_locate_plugin()
     }
 }
 
