@@ -11,7 +11,6 @@ use tracing::{debug, info, trace, warn};
 use super::error::RunError;
 use super::event::{Doors, Event};
 use super::kdc::Kerberos;
-use super::kerberos::own_place;
 use super::ping::Pings;
 use super::roster::Rosters;
 use super::usage::Usage;
@@ -25,6 +24,7 @@ use crate::datapath::Datapath;
 use crate::datapath::holding::{Held, Holding};
 use crate::engine::{self, Engine, Own};
 use crate::ike::{self, Ike};
+use crate::lkdc::discover::mdns::driver::{Mdns, Network};
 use crate::netwatch::Snapshot;
 use crate::portmap::{self, Gateway, Mapper, Mapping, Port, Transport};
 use crate::rendezvous::driver::{self as zone, Rendezvous};
@@ -74,6 +74,8 @@ pub(super) struct Session {
     pub roster: Rosters,
     /// This machine's realm; absent when switched off.
     pub kerberos: Option<Kerberos>,
+    /// What the home network is told, and on which networks.
+    pub mdns: Option<(Vec<Network>, Mdns)>,
     /// The way to the base for what is not DNS.
     pub member: Arc<Member>,
 }
@@ -217,6 +219,7 @@ impl Session {
         let changes = before.changes(&self.network);
         self.attach_gate();
         self.serve_kerberos();
+        self.announce_realm();
         let gateway = self.network.gateway_v4().and_then(|(address, _)| {
             let local = ike::driver::local_for(SocketAddr::from((address, self.config.port.get())));
             match local {
@@ -283,7 +286,7 @@ impl Session {
             candidates,
             nat: nat.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            realm: own_place(&self.identity).realm.to_string(),
+            realm: self.published_realm(),
         });
     }
 

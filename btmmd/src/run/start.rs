@@ -109,6 +109,7 @@ impl Session {
             released: false,
             roster: Rosters::new(rosters_in, told_roster),
             member: Arc::new(member),
+            mdns: None,
             kerberos: register.map(|register| Kerberos::new(&identity, register, &config)),
             identity,
             config,

@@ -25,12 +25,19 @@ pub struct PublishError {
     source: io::Error,
 }
 
-/// Writes all of them for the machine `own`, whose account has the CA certificate `ca` (DER). Readers see the old file or the new one.
-pub fn publish(folder: &Path, realms: &Realms, own: &MachineName, ca: &[u8], users: &BTreeMap<String, String>) -> Result<(), PublishError> {
+/// Writes all of them, for an account with the CA certificate `ca` (DER). `own` is this machine, if it gives tickets. Readers see the old file
+/// or the new one.
+pub fn publish(
+    folder: &Path,
+    realms: &Realms,
+    own: Option<&MachineName>,
+    ca: &[u8],
+    users: &BTreeMap<String, String>,
+) -> Result<(), PublishError> {
     let anchor = folder.join(ANCHOR);
     // Encoding fails for no certificate of a size that was ever accepted.
     write(&anchor, encode_string("CERTIFICATE", LineEnding::LF, ca).unwrap_or_default().as_bytes())?;
-    let conf = Conf { own: realms.of_host(own.as_str()), anchor: &anchor.to_string_lossy(), users };
+    let conf = Conf { own: own.and_then(|own| realms.of_host(own.as_str())), anchor: &anchor.to_string_lossy(), users };
     write(&folder.join(KRB5_CONF), krb5_conf(realms, &conf).as_bytes())?;
     write(&folder.join(TABLE), realms.table().as_bytes())
 }
@@ -63,7 +70,7 @@ mod tests {
         fs::create_dir_all(&folder).expect("a folder");
         let own = "imac".parse().expect("a name");
         for users in [BTreeMap::new(), BTreeMap::from([("alice".to_owned(), "al".to_owned())])] {
-            publish(&folder, &realms(), &own, &[0x30, 0], &users).expect("published");
+            publish(&folder, &realms(), Some(&own), &[0x30, 0], &users).expect("published");
             let conf = fs::read_to_string(folder.join(KRB5_CONF)).expect("a file");
             assert_eq!(conf.contains("alice = al"), !users.is_empty());
         }
@@ -77,7 +84,7 @@ mod tests {
         for name in [TABLE, KRB5_CONF] {
             assert_eq!(fs::read(folder.join(name)).expect("still there"), b"", "{name}");
         }
-        assert!(publish(&folder.join("missing"), &realms(), &own, &[], &BTreeMap::new()).is_err());
+        assert!(publish(&folder.join("missing"), &realms(), None, &[], &BTreeMap::new()).is_err());
         fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -11,6 +11,7 @@
 //! must check that the KDC has the key that the realm names.
 mod conf;
 pub mod linux;
+pub mod mdns;
 
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
