@@ -96,7 +96,7 @@ fn a_wrong_argument_is_named_with_what_is_allowed_and_exit_code_2() {
 
 #[test]
 fn commands_that_do_not_exist_yet_are_not_pretended() {
-    for name in ["doctor", "netcheck", "share", "tickets", "browse", "whois"] {
+    for name in ["doctor", "netcheck", "share", "browse", "whois"] {
         assert_eq!(btmm(&[name]).status.code(), Some(2), "{name}");
     }
     assert!(!printed(&btmm(&["help"])).contains("internal  "));
@@ -207,7 +207,17 @@ fn manual_pages_cover_every_command_and_every_setting() {
         "completions",
         "version",
     ];
-    let nested = ["firewall-block", "firewall-allow", "firewall-status", "account-create", "account-show", "tickets-list", "tickets-rm"];
+    let nested = [
+        "firewall-block",
+        "firewall-allow",
+        "firewall-status",
+        "account-create",
+        "account-show",
+        "tickets-get",
+        "tickets-list",
+        "tickets-renew",
+        "tickets-rm",
+    ];
     for name in commands.iter().chain(&nested) {
         let page = folder.read(&format!("btmm-{name}.1"));
         assert!(page.contains(".SH NAME\nbtmm\\-") && page.contains(".SH \"EXIT STATUS\""), "{name}:\n{page}");

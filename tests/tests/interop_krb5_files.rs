@@ -197,6 +197,37 @@ fn tickets_lists_what_kinit_got_and_removes_what_it_is_told_to() {
 }
 
 #[test]
+fn with_a_ticket_of_kinit_we_get_others_and_renew_it() {
+    let pair = Pair::new().expect("two machines");
+    let realm = pair.imac.realm();
+    let kdc = MitKdc::new(&realm).principal("alice", "a secret").service(HOST).start(&pair.imac).expect("krb5kdc");
+    pair.laptop.configure(&Conf::new().realm_of(&pair.imac)).expect("a krb5.conf");
+    pair.laptop.node.write("/run/btmm/realms", format!("{realm} {} {}\n", pair.imac.inner, pair.imac.fqdn())).expect("a table");
+    let alice = format!("alice@{realm}");
+    pair.laptop.kinit(&["-l", "5m", "-r", "7d", &alice], Some("a secret")).expect("a ticket");
+    let ends = |pair: &Pair| {
+        let cache = ccache::load(&CachePlace::File(cache_of(pair))).expect("read").expect("a cache");
+        cache.find(&FullName::krbtgt(&realm), 0).expect("the first ticket").times.ends
+    };
+    let before = ends(&pair);
+    std::thread::sleep(Duration::from_millis(1100));
+    let text = finish(tickets(&pair, &["renew"])).expect("renewed").out;
+    assert!(text.starts_with("sign-in on LKDC:") && text.ends_with("good for 5 min\n"), "{text}");
+    assert!(ends(&pair) > before);
+
+    let text = finish(tickets(&pair, &["get", "host@imac"])).expect("a ticket").out;
+    assert!(text.starts_with("host on imac.alice.btmm.internal: good for "), "{text}");
+    let list = pair.laptop.klist(&["-e"]).expect("a list").out;
+    assert!(list.contains(&format!("{HOST}@{realm}")), "{list}");
+    // What MIT's library needs it finds there: no KDC is asked.
+    drop(kdc);
+    pair.laptop.kvno(&[&format!("{HOST}@{realm}")]).expect("the ticket that is there");
+    let told = |arguments: &[&str]| format!("{:#}", finish(tickets(&pair, arguments)).expect_err("no such ticket"));
+    assert!(told(&["get", "host@mars"]).contains("no machine \"mars\" is known"));
+    assert!(told(&["renew", "host@imac"]).contains("no ticket that can be renewed for host@imac"));
+}
+
+#[test]
 fn a_folder_of_caches_is_listed_whole() {
     let (pair, _kdc) = signed_in();
     let folder = format!("DIR:{FOLDER}/caches");

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -198,6 +199,10 @@ pub enum TicketAction {
     List,
     /// Remove tickets
     Rm(Remove),
+    /// Renew tickets before they end
+    Renew(Renew),
+    /// Get a ticket for a service of another machine; asks for a password where no ticket gives it
+    Get(Get),
 }
 
 /// `btmm tickets rm`
@@ -212,6 +217,46 @@ pub struct Remove {
     /// Those that have ended
     #[arg(long, conflicts_with = "tickets")]
     pub expired: bool,
+}
+
+/// `btmm tickets renew`
+#[derive(Debug, Args)]
+pub struct Renew {
+    /// Tickets for what, as with rm [default: those with which others are got]
+    pub tickets: Vec<String>,
+}
+
+/// `btmm tickets get`
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The service and its machine, such as host@imac
+    #[arg(value_name = "SERVICE@HOST")]
+    pub ticket: ServiceAt,
+    /// Who signs in, where that has to be done [default: you]
+    #[arg(long, value_parser = user_name)]
+    pub user: Option<String>,
+}
+
+/// `SERVICE@HOST`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAt {
+    /// The service.
+    pub service: String,
+    /// The machine's name.
+    pub host: String,
+}
+
+impl FromStr for ServiceAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('@') {
+            Some((service, host)) if !service.is_empty() && !host.is_empty() && !text.contains(['/', '\\']) && !host.contains('@') => {
+                Ok(Self { service: service.to_owned(), host: host.to_owned() })
+            }
+            _ => Err("is not SERVICE@HOST, such as host@imac".to_owned()),
+        }
+    }
 }
 
 /// `btmm internal`

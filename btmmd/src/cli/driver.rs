@@ -1,5 +1,6 @@
 //! Runs a command: daemon, files, standard input and output.
 
+mod grants;
 mod keys;
 mod secret;
 mod tickets;
@@ -38,6 +39,9 @@ pub enum Failure {
     /// The switch cannot be read without the daemon by others than root.
     #[error("firewall: btmmd is not running, and without it only root can read the switch")]
     OnlyRoot,
+    /// A ticket from a KDC.
+    #[error(transparent)]
+    Grant(#[from] grants::GrantFailure),
     /// The caller's tickets.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -67,6 +71,7 @@ impl Failure {
     fn exit_class(&self) -> ExitClass {
         match self {
             Self::Client(error) => error.exit_class(),
+            Self::Grant(failure) => failure.exit_class(),
             Self::OnlyRoot => ExitClass::NotPermitted,
             Self::Datapath(error) if error.is_permission() => ExitClass::NotPermitted,
             Self::Value { .. } => ExitClass::Usage,

@@ -74,7 +74,8 @@ pub fn report(place: &str, cache: &CredentialCache, now: i64) -> CacheReport {
     CacheReport { cache: place.to_owned(), client: cache.client.to_string(), tickets }
 }
 
-fn ticket_report(cache: &CredentialCache, ticket: &Credential, now: i64) -> TicketReport {
+/// What there is to tell of a ticket that is, or will be, in `cache`.
+pub fn ticket_report(cache: &CredentialCache, ticket: &Credential, now: i64) -> TicketReport {
     let times = ticket.times;
     let starts = if times.starts == 0 { times.authenticated } else { times.starts };
     let (starts, ends) = (i64::from(starts), i64::from(times.ends));
@@ -229,6 +230,25 @@ fn renewable(ticket: &TicketReport, now: i64) -> String {
         Some(till) if till > now && ticket.state != "ended" => span(u64::try_from(till - now).unwrap_or_default()),
         _ => "-".to_owned(),
     }
+}
+
+/// Whether a ticket can be renewed at `now`.
+pub fn is_renewable(ticket: &Credential, now: i64) -> bool {
+    ticket.has_flag(RENEWABLE) && i64::from(ticket.times.ends) > now && i64::from(ticket.times.renew_till) > now
+}
+
+/// What `btmm tickets get` and `renew` got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Granted {
+    /// The tickets.
+    pub tickets: Vec<TicketReport>,
+}
+
+/// What was got, for people.
+pub fn granted(done: &Granted, now: i64) -> String {
+    let line =
+        |ticket: &TicketReport| format!("{} on {}: good for {}\n", printable(&ticket.service), printable(&ticket.peer), left(ticket, now));
+    done.tickets.iter().map(line).collect()
 }
 
 /// What `btmm tickets rm` did.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::full_name::FullName;
 use super::name::Principal;
-pub use linux::{CacheError, destroy, load, members, save, update};
+pub use linux::{CacheError, add, destroy, load, members, save, update};
 pub use place::CachePlace;
 
 /// The realm of the entries that are not tickets but configuration.

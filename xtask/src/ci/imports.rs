@@ -23,6 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "account::invite",
             // A user's tickets are files of that user's, and a keytab is root's: no daemon has a part in them.
             "lkdc::ccache",
+            "lkdc::client",
+            "lkdc::discover",
             "lkdc::crypto::Etype",
             "lkdc::full_name",
             "lkdc::keytab",

@@ -1,6 +1,6 @@
 //! `btmm tickets`: the caller's own credential cache, with or without a daemon.
 
-use super::{Failure, Output, now};
+use super::{Failure, Output, grants, now};
 use crate::cli::args::{Remove, TicketAction, Tickets};
 use crate::cli::tickets::{self, Listing, Removed};
 use crate::control::error::ExitClass;
@@ -13,6 +13,8 @@ pub(super) fn run(args: &Tickets, output: Output) -> Result<ExitClass, Failure> 
     match args.action.as_ref().unwrap_or(&TicketAction::List) {
         TicketAction::List => list(&place, args.verbose, output),
         TicketAction::Rm(wanted) => remove(&place, wanted, output),
+        TicketAction::Renew(wanted) => grants::renew(&place, wanted, output),
+        TicketAction::Get(wanted) => grants::get(&place, wanted, output),
     }
 }
 

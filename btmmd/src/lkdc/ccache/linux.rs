@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +58,14 @@ pub enum CacheError {
         /// What was asked for.
         wanted: String,
     },
+    /// Another client's tickets are there.
+    #[error("{place} has tickets of {client} in it, and a file holds one client's: name a folder, as in KRB5CCNAME=DIR:$HOME/.krb5cc")]
+    Occupied {
+        /// Where.
+        place: CachePlace,
+        /// Whose.
+        client: String,
+    },
     /// The system refused.
     #[error("cannot {doing} {place}: {source}")]
     Io {
@@ -100,6 +108,36 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
         CachePlace::Dir(folder) => save(&CachePlace::File(primary(place, folder)?), cache),
         CachePlace::Keyring(_) => Err(unsupported(place)),
     }
+}
+
+/// Puts a cache beside those of other clients, in the place of the same client's; tells where. A file has no room for two.
+pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, CacheError> {
+    for member in members(place)? {
+        match load(&member)? {
+            Some(there) if there.client == cache.client => return save(&member, cache).map(|()| member),
+            Some(there) if matches!(place, CachePlace::File(_)) && there.tickets().next().is_some() => {
+                return Err(CacheError::Occupied { place: member, client: there.client.to_string() });
+            }
+            _ => {}
+        }
+    }
+    let member = match place {
+        CachePlace::Dir(folder) => CachePlace::File(vacant(place, folder)?),
+        other => other.clone(),
+    };
+    save(&member, cache).map(|()| member)
+}
+
+/// A name in a folder that no cache has: the primary one's, if that is missing.
+fn vacant(place: &CachePlace, folder: &Path) -> Result<PathBuf, CacheError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make the folder of", place))?;
+    let primary = primary(place, folder)?;
+    if !primary.exists() {
+        return Ok(primary);
+    }
+    let mut octets = [0; 4];
+    SystemEntropy.fill(&mut octets);
+    Ok(folder.join(format!("{FIRST}{}", data_encoding::HEXLOWER.encode(&octets))))
 }
 
 /// Changes a cache that is there, with nobody else changing it meanwhile.

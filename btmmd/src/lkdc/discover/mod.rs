@@ -20,6 +20,8 @@ use super::name::RealmName;
 use crate::account::name::{MachineName, ZoneName};
 use crate::account::roster::{Machine, Roster};
 
+mod table;
+
 pub use conf::{Conf, krb5_conf};
 
 /// The KDC of one machine.
