@@ -71,6 +71,13 @@ pub(super) struct Draft {
     pub now: SystemTime,
 }
 
+impl Draft {
+    /// The body's nonce.
+    pub fn nonce(&self) -> u32 {
+        self.body.nonce
+    }
+}
+
 impl AsExchange {
     /// Asks for `wish` with what `secrets` has.
     pub fn new(wish: Wish, secrets: Secrets) -> Self {

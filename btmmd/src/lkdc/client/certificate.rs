@@ -64,18 +64,15 @@ pub(super) struct Asked {
     pub group: DhGroup,
 }
 
-/// The value of PA-PK-AS-REQ, in this group.
+/// The value of PA-PK-AS-REQ.
 pub(super) fn question(
     certificate: &Certificate,
-    group: DhGroup,
-    req_body: &[u8],
-    token: Option<&[u8]>,
+    question: &PkinitQuestion<'_>,
     now: SystemTime,
     entropy: &mut dyn Entropy,
 ) -> Result<(Asked, Vec<u8>), ClientError> {
-    let question = PkinitQuestion { req_body, freshness_token: token, group, may_reuse: true };
-    let (value, waiting) = ask(&question, certificate.signatory.as_ref(), now, entropy)?;
-    Ok((Asked { waiting, group }, value))
+    let (value, waiting) = ask(question, certificate.signatory.as_ref(), now, entropy)?;
+    Ok((Asked { waiting, group: question.group }, value))
 }
 
 /// What a reply is to be judged by.

@@ -16,6 +16,7 @@ use crate::lkdc::fast::Armor;
 use crate::lkdc::fast::challenge::Challenge;
 use crate::lkdc::kdc::preauth::pa;
 use crate::lkdc::otp;
+use crate::lkdc::pkinit::PkinitQuestion;
 use crate::lkdc::spake::client as spake;
 
 /// A mechanism under way: what was sent, and what its reply comes under.
@@ -111,7 +112,9 @@ impl Proof<'_> {
         let groups = self.offers.groups.as_deref().unwrap_or(&certificate.groups);
         let group = groups.iter().find(|group| certificate.groups.contains(group)).ok_or_else(|| self.no_method())?;
         let token = self.offers.find(pa::AS_FRESHNESS).filter(|token| !token.is_empty());
-        let (asked, value) = certificate::question(certificate, *group, &draft.req_body, token, draft.now, entropy)?;
+        let question =
+            PkinitQuestion { req_body: &draft.req_body, nonce: draft.nonce(), freshness_token: token, group: *group, may_reuse: true };
+        let (asked, value) = certificate::question(certificate, &question, draft.now, entropy)?;
         Ok((Proving::Certificate(asked), vec![piece(pa::PK_AS_REQ, value)]))
     }
 

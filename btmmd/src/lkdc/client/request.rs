@@ -85,8 +85,8 @@ pub struct TgsWish {
     pub options: Flags,
     /// Until when.
     pub life: Duration,
-    /// How long it shall be renewable.
-    pub renewable: Option<Duration>,
+    /// Until when it shall be renewable.
+    pub renew_till: Option<SystemTime>,
     /// Encryption types, the best first.
     pub etypes: Vec<Etype>,
     /// User to user: the ticket-granting ticket of whom the ticket is for, in DER.
@@ -97,13 +97,14 @@ impl TgsWish {
     /// A ticket for a service, as long as the ticket-granting ticket lives.
     pub fn service(server: FullName, tgt: &Grant) -> Self {
         let passed_on = Flags(tgt.flags).among(Flags::FORWARDABLE);
-        Self { server, options: passed_on, life: TICKET_LIFE, renewable: None, etypes: Etype::ALL.to_vec(), second: None }
+        Self { server, options: passed_on, life: TICKET_LIFE, renew_till: None, etypes: Etype::ALL.to_vec(), second: None }
     }
 
-    /// The same ticket, with a new life.
+    /// The same ticket, with a new life, and renewable as long as it was.
     pub fn renewal(of: &Grant) -> Self {
         let life = of.times.end.duration_since(of.times.start).unwrap_or(TICKET_LIFE);
-        Self { options: Flags::RENEW, life, ..Self::service(of.server.clone(), of) }
+        let same = Flags(of.flags).among(Flags::FORWARDABLE.with(Flags::PROXIABLE).with(Flags::RENEWABLE));
+        Self { options: same.with(Flags::RENEW), life, renew_till: of.times.renew_till, ..Self::service(of.server.clone(), of) }
     }
 
     /// A ticket under the session key of another user's ticket-granting ticket `second` (RFC 4120 §3.3.3).
@@ -127,7 +128,7 @@ pub struct TgsRequest {
 pub fn tgs_request(wish: &TgsWish, tgt: &Grant, now: SystemTime, entropy: &mut dyn Entropy) -> Result<TgsRequest, asn1::Asn1Error> {
     let nonce = nonce(entropy);
     let additional = wish.second.as_deref().map(asn1::decode::<Ticket>).transpose()?;
-    let options = wish.options.with_if(wish.renewable.is_some(), Flags::RENEWABLE);
+    let options = wish.options.with_if(wish.renew_till.is_some(), Flags::RENEWABLE);
     let body = KdcReqBody {
         kdc_options: KdcOptions(asn1::flags(options.0)),
         cname: None,
@@ -135,7 +136,7 @@ pub fn tgs_request(wish: &TgsWish, tgt: &Grant, now: SystemTime, entropy: &mut d
         sname: Some(wish.server.principal.to_message()),
         from: None,
         till: asn1::time(now + wish.life),
-        rtime: wish.renewable.map(|life| asn1::time(now + life)),
+        rtime: wish.renew_till.map(asn1::time),
         nonce,
         etype: wish.etypes.iter().map(|etype| etype.number()).collect(),
         addresses: None,

@@ -95,6 +95,8 @@ pub enum KdcTrust<'a> {
 pub struct PkinitQuestion<'a> {
     /// The KDC-REQ-BODY as it is sent.
     pub req_body: &'a [u8],
+    /// The body's nonce, used here too: MIT krb5's KDC sends that one back where RFC 4556 §3.2.3.1 has the PKAuthenticator's.
+    pub nonce: u32,
     /// The token from the KDC's PA_AS_FRESHNESS.
     pub freshness_token: Option<&'a [u8]>,
     /// The group to agree in.
@@ -143,10 +145,6 @@ pub fn ask(
     now: SystemTime,
     entropy: &mut dyn Entropy,
 ) -> Result<(Vec<u8>, Waiting), PkinitClientError> {
-    let mut nonce = [0; 4];
-    entropy.fill(&mut nonce);
-    // MIT krb5 reads nonces as signed numbers.
-    let nonce = u32::from_be_bytes(nonce) & 0x7fff_ffff;
     let dh_nonce = question.may_reuse.then(|| {
         let mut nonce = [0; 32];
         entropy.fill(&mut nonce);
@@ -158,7 +156,7 @@ pub fn ask(
     let pack = AuthPack {
         authenticator: PkAuthenticator {
             at: now,
-            nonce,
+            nonce: question.nonce,
             checksum: Some(sha1.as_ref()),
             freshness_token: question.freshness_token,
             checksum2: Some((oid::SHA256, sha256.as_ref())),
@@ -173,7 +171,7 @@ pub fn ask(
         None => cms::unsigned(oid::PKINIT_AUTH_DATA, &content),
     };
     let value = PaPkAsReq { signed_auth_pack: &signed }.encode();
-    Ok((value, Waiting { pair, group: question.group, nonce, dh_nonce }))
+    Ok((value, Waiting { pair, group: question.group, nonce: question.nonce, dh_nonce }))
 }
 
 impl Waiting {

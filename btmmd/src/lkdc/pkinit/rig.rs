@@ -102,8 +102,14 @@ impl Rig {
     }
 
     pub(super) fn ask(&self, asked: &Asked<'_>) -> (Vec<u8>, Waiting) {
-        let question =
-            PkinitQuestion { req_body: BODY, freshness_token: asked.token.as_deref(), group: asked.group, may_reuse: asked.may_reuse };
+        let nonce = crate::lkdc::client::request::nonce(&mut SystemEntropy);
+        let question = PkinitQuestion {
+            req_body: BODY,
+            nonce,
+            freshness_token: asked.token.as_deref(),
+            group: asked.group,
+            may_reuse: asked.may_reuse,
+        };
         ask(&question, asked.signatory, asked.at, &mut SystemEntropy).unwrap()
     }
 
