@@ -1,6 +1,7 @@
 //! Kerberos messages as octets: one bounded way in, one way out, and what the message types do not do by themselves.
 //!
 //! - [`bounds`]: size and depth are checked before anything is decoded.
+//! - [`nonce`]: requests whose nonce has a sign.
 //! - [`time`]: `KerberosTime` without fractions of a second.
 //! - [`flags`]: bit strings of at least 32 bits.
 //! - [`write`]: DER written without a value tree.
@@ -8,6 +9,7 @@
 
 pub mod bounds;
 pub mod flags;
+pub mod nonce;
 pub mod raw;
 pub mod time;
 pub mod write;

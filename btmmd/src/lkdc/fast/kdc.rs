@@ -74,7 +74,7 @@ pub fn open_tgs(value: &[u8], ap_req: &[u8], subkey: Option<&Key>, session: &Key
 fn unwrap(request: &KrbFastArmoredReq, armor: Key, covered: &[u8], armored_by: Option<ArmoredBy>) -> Result<FastRequest, FastError> {
     verify(&armor, usage::FAST_REQ_CHECKSUM, covered, &request.req_checksum)?;
     let plain = open(&armor, usage::FAST_ENC, &request.enc_fast_req)?;
-    let inner: KrbFastReq = asn1::decode(&plain)?;
+    let inner = asn1::nonce::fast_request(&plain, |request: &mut KrbFastReq| &mut request.req_body)?;
     let options = FastOptions(asn1::flag_bits(&inner.fast_options));
     if let Some(unknown) = options.unknown_critical() {
         return Err(FastError::CriticalOption(unknown));

@@ -28,7 +28,7 @@ const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).wi
 
 /// Answers an AS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
-    let AsReq(message) = asn1::decode(request.bytes).map_err(malformed)?;
+    let AsReq(message) = asn1::nonce::request(request.bytes, |request: &mut AsReq| &mut request.0.req_body).map_err(malformed)?;
     let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
     let outer_padata = message.padata.unwrap_or_default();
     let armor = armored::initial(kdc, request, &outer_padata, outer_body)?;
@@ -277,7 +277,7 @@ fn issue(
     let part = ReplyPart {
         kind: message::AS,
         session: &grant.session,
-        nonce: view.body.nonce,
+        nonce: asn1::nonce::in_reply(view.body.nonce, request.bytes),
         flags: grant.flags,
         times: grant.times,
         realm: kdc.realm().as_str(),

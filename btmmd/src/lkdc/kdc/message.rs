@@ -35,8 +35,8 @@ pub struct ReplyPart<'a> {
     pub kind: Kind,
     /// The session key.
     pub session: &'a Key,
-    /// The request's nonce.
-    pub nonce: u32,
+    /// The request's nonce, with the sign it had there.
+    pub nonce: i64,
     /// The ticket's flags.
     pub flags: Flags,
     /// The ticket's times.
@@ -70,7 +70,7 @@ impl ReplyPart<'_> {
                 });
             });
         });
-        der.field(2, |der| der.integer(self.nonce.into()));
+        der.field(2, |der| der.integer(self.nonce));
         der.field(4, |der| der.flags(self.flags.0));
         der.field(5, |der| der.time(self.times.auth));
         der.field(6, |der| der.time(self.times.start));

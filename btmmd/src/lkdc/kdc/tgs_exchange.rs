@@ -22,7 +22,7 @@ use crate::lkdc::principals::{Entry, Kind};
 
 /// Answers a TGS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
-    let TgsReq(message) = asn1::decode(request.bytes).map_err(malformed)?;
+    let TgsReq(message) = asn1::nonce::request(request.bytes, |request: &mut TgsReq| &mut request.0.req_body).map_err(malformed)?;
     let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
     let padata = message.padata.unwrap_or_default();
     let body = &message.req_body;
@@ -232,7 +232,7 @@ fn issue(
     let part = ReplyPart {
         kind: message::TGS,
         session: &grant.session,
-        nonce: body.nonce,
+        nonce: asn1::nonce::in_reply(body.nonce, request.bytes),
         flags: grant.terms.flags,
         times: grant.terms.times,
         realm: kdc.realm().as_str(),
