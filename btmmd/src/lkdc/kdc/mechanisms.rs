@@ -6,13 +6,18 @@ use super::preauth::Mechanism;
 use super::timestamp::EncryptedTimestamp;
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::{Etype, Key};
-use crate::lkdc::fast::mechanism::EncryptedChallenge;
-use crate::lkdc::otp::Ledger;
-use crate::lkdc::otp::mechanism::Otp;
+use crate::lkdc::fast::{CookieJar, EncryptedChallenge};
+use crate::lkdc::otp::{Ledger, Otp};
+use crate::lkdc::spake::Spake;
 
 /// All mechanisms, in the order in which they are offered: the strongest first, because clients take the first that they understand.
 /// Their own secrets are made here: what a client was given before a restart is not known after it.
 pub fn mechanisms(now: SystemTime, entropy: &mut dyn Entropy) -> Vec<Box<dyn Mechanism>> {
     let mut secret = || Key::random(Etype::Aes256CtsHmacSha384_192, entropy);
-    vec![Box::new(Otp::new(secret(), Ledger::since(now))), Box::new(EncryptedChallenge), Box::new(EncryptedTimestamp)]
+    vec![
+        Box::new(Otp::new(secret(), Ledger::since(now))),
+        Box::new(EncryptedChallenge),
+        Box::new(Spake::new(CookieJar::new(secret()))),
+        Box::new(EncryptedTimestamp),
+    ]
 }
