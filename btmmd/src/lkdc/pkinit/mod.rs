@@ -5,6 +5,7 @@
 //! - [`mechanism`]: its place in the KDC's table.
 //! - [`client`]: a request made, and the KDC's reply checked.
 //! - `asn1`: the messages. [`cms`]: what signs them. [`algorithm`], [`sign`], `certificate`: with which keys. `der`, `oid`: their octets.
+//! - [`linux`]: keys on PKCS#11 tokens.
 //! - `group`, `kdf`: the key agreement. [`freshness`]: proof that a request was made just now.
 //!
 //! # What stock clients send
@@ -31,6 +32,7 @@ pub mod freshness;
 mod group;
 pub mod kdc;
 mod kdf;
+pub mod linux;
 pub mod mechanism;
 mod oid;
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! Hostile bytes at PKINIT: signed messages, requests and replies are parsed or refused, never believed, and nothing panics.
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bolero::check;
+use btmmd::account::authority::Authority;
+use btmmd::account::key::{KeyAlgorithm, MachineKey};
+use btmmd::account::prefix::UlaPrefix;
+use btmmd::account::public_key::PublicKey;
+use btmmd::entropy::SystemEntropy;
+use btmmd::lkdc::crypto::Etype;
+use btmmd::lkdc::crypto::dh::DhGroup;
+use btmmd::lkdc::name::{Principal, RealmName};
+use btmmd::lkdc::pkinit::client::{Waiting, ask, groups_offered};
+use btmmd::lkdc::pkinit::{Believers, KdcTrust, PkinitAnswer, PkinitKdc, PkinitQuestion, PkinitReply, PkinitRequest, Refused, Signatory};
+
+const BODY: &[u8] = b"a request's body";
+
+/// A KDC, a client, and a true conversation between them.
+struct Stage {
+    account: Authority,
+    kdc: PkinitKdc,
+    realm: RealmName,
+    server: Principal,
+    client: Principal,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    waiting: Waiting,
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn signatory(account: &Authority, name: &str) -> Signatory {
+    let key = MachineKey::generate(KeyAlgorithm::EcdsaP256).expect("a key");
+    let public = PublicKey::from_spki(key.spki()).expect("its public half");
+    let certificate = account.issue(&public, &name.parse().expect("a name"), now()).expect("a certificate");
+    Signatory::new(Arc::new(key), certificate).expect("that belong together")
+}
+
+impl Stage {
+    fn new() -> Self {
+        let prefix = UlaPrefix::with_global_id([1, 2, 3, 4, 5]);
+        let (name, zone) = ("alice".parse().expect("a name"), "alice.btmm.internal".parse().expect("a zone"));
+        let account = Authority::create(name, zone, prefix, now()).expect("an account");
+        let (imac, laptop) = (signatory(&account, "imac"), signatory(&account, "laptop"));
+        let realm = RealmName::of_key(imac.spki());
+        let believers = Believers::new(account.trust().clone(), None, ["alice".to_owned()]);
+        let kdc = PkinitKdc::new(imac, believers, &mut SystemEntropy);
+        let question = PkinitQuestion { req_body: BODY, nonce: 7, freshness_token: None, group: DhGroup::X25519, may_reuse: true };
+        let (request, waiting) = ask(&question, Some(&laptop), now(), &mut SystemEntropy).expect("a request");
+        let (server, client) = (Principal::krbtgt(realm.as_str()), Principal::user("alice"));
+        let mut stage = Self { account, kdc, realm, server, client, request, reply: Vec::new(), waiting };
+        stage.reply = stage.answer(&stage.request).expect("the true request is answered").padata;
+        stage
+    }
+
+    fn answer(&self, value: &[u8]) -> Result<PkinitAnswer, Refused> {
+        let request = PkinitRequest {
+            value,
+            as_req: value,
+            req_body: BODY,
+            client: &self.client,
+            server: &self.server,
+            realm: self.realm.as_str(),
+            etypes: &Etype::ALL,
+            skew: Duration::from_secs(300),
+        };
+        self.kdc.answer(&request, now(), &mut SystemEntropy)
+    }
+
+    fn finish(&self, value: &[u8]) -> bool {
+        let etype = Etype::ALL[0];
+        let reply = PkinitReply { value, as_req: &self.request, client: &self.client, server: &self.server, etype };
+        let trust = KdcTrust::Machine { trust: self.account.trust(), realm: &self.realm };
+        self.waiting.finish(&reply, trust, now()).is_ok()
+    }
+}
+
+static STAGE: LazyLock<Mutex<Stage>> = LazyLock::new(|| Mutex::new(Stage::new()));
+
+fn stage() -> std::sync::MutexGuard<'static, Stage> {
+    STAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[test]
+fn any_bytes_are_refused_with_an_error_of_kerberos() {
+    check!().for_each(|bytes: &[u8]| {
+        let stage = stage();
+        let refused = stage.answer(bytes).expect_err("nobody signed that");
+        assert!((1..=100).contains(&refused.code()), "{refused}");
+        let _ = refused.typed_data();
+        assert!(!stage.finish(bytes));
+        let _ = groups_offered(bytes);
+    });
+}
+
+/// The octets with some bent and, if wanted, the end cut off.
+fn bent(octets: &[u8], bends: &[(u16, u8)], cut: Option<u16>) -> Vec<u8> {
+    let mut octets = octets.to_vec();
+    for (at, bend) in bends.iter().take(8) {
+        let at = usize::from(*at) % octets.len();
+        octets[at] ^= bend;
+    }
+    if let Some(cut) = cut {
+        octets.truncate(usize::from(cut) % octets.len());
+    }
+    octets
+}
+
+#[test]
+fn a_true_request_with_bent_octets_proves_at_most_what_it_proved_before() {
+    check!().with_type::<(Vec<(u16, u8)>, Option<u16>)>().for_each(|(bends, cut)| {
+        let stage = stage();
+        let value = bent(&stage.request, bends, *cut);
+        if let Ok(answer) = stage.answer(&value) {
+            // Octets that nobody signs may change. Whoever asks is still the laptop.
+            let btmmd::lkdc::pkinit::Who::Machine(peer) = answer.who else { panic!("an anonymous alice") };
+            assert_eq!(peer.name.as_str(), "laptop");
+        }
+    });
+}
+
+#[test]
+fn a_true_reply_with_bent_octets_is_still_the_kdcs_or_refused() {
+    check!().with_type::<(Vec<(u16, u8)>, Option<u16>)>().for_each(|(bends, cut)| {
+        let stage = stage();
+        let value = bent(&stage.reply, bends, *cut);
+        assert!(cut.is_none() || !stage.finish(&value) || value == stage.reply);
+        let _ = stage.finish(&value);
+    });
+}
