@@ -9,6 +9,7 @@
 //! - [`netwatch`]: this machine's addresses and routes.
 //! - [`ike`]: IKEv2 (RFC 7296).
 //! - [`lkdc`]: the local KDC and its clients (RFC 4120, 4556, 6113).
+//! - [`esp`]: what IKE and the kernel call an ESP state's direction and key.
 //! - [`entropy`]: random octets.
 //! - [`wire`]: the one door through which hostile bytes enter.
 //!
@@ -28,6 +29,7 @@ pub mod control;
 pub mod datapath;
 pub mod engine;
 pub mod entropy;
+pub mod esp;
 pub mod ike;
 pub mod lkdc;
 pub mod netwatch;

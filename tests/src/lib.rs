@@ -9,3 +9,4 @@ pub mod gate_run;
 pub mod lab;
 pub mod pair;
 pub mod sim;
+pub mod zone;

@@ -3,9 +3,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use btmmd::esp::{Direction, EspKey};
 use btmmd::ike::driver::EncapSockets;
 use btmmd::xfrm::Xfrm;
-use btmmd::xfrm::port::{AeadKey, DEFAULT_MTU, Direction, InnerNetwork, PolicyId, PolicySpec, SaSpec};
+use btmmd::xfrm::port::{DEFAULT_MTU, InnerNetwork, PolicyId, PolicySpec, SaSpec};
 use tokio::runtime::Runtime;
 
 use crate::lab::Node;
@@ -121,7 +122,7 @@ impl End {
             inner_local: self.network.address,
             inner_remote: peer.network.address,
             reqid: 1,
-            key: AeadKey([spi.to_be_bytes()[3] ^ 0x5a; 36].into()),
+            key: EspKey([spi.to_be_bytes()[3] ^ 0x5a; 36].into()),
             soft_lifetime: Duration::from_secs(3000),
             hard_lifetime: Duration::from_secs(3600),
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use btmm_tests::lab::Node;
 use btmm_tests::pair::{Outer, PORT, Pair};
+use btmmd::esp::Direction;
 use btmmd::ike::driver::{BindError, EncapSockets, local_for};
 use btmmd::netwatch::{self, Snapshot};
 use btmmd::xfrm::Xfrm;
-use btmmd::xfrm::port::{Direction, InnerNetwork, Removed, SaSpec};
+use btmmd::xfrm::port::{InnerNetwork, Removed, SaSpec};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 

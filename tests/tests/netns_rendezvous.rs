@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btmm_tests::lab::{Node, Running, inside, lab_root};
-use btmmd::account::name::{MachineName, ZoneName};
+use btmm_tests::zone::{machine, secret, zone};
 use btmmd::rendezvous::driver::{Base, DotClient, SharedServer};
 use btmmd::rendezvous::records::{Advertisement, Candidate, CandidateKind, Filter, read_zone, withdrawal};
 use btmmd::rendezvous::tsig::TsigSecret;
@@ -18,18 +18,6 @@ use tokio_rustls::TlsAcceptor;
 const TLS_PORT: u16 = 4500;
 /// nsupdate 9.18 has no TLS: the same server, the same signatures, on a bare TCP port.
 const TCP_PORT: u16 = 4501;
-
-fn zone() -> ZoneName {
-    "alice.btmm.internal".parse().unwrap()
-}
-
-fn machine(name: &str) -> MachineName {
-    name.parse().unwrap()
-}
-
-fn secret(who: &str) -> TsigSecret {
-    TsigSecret::new(&[who.as_bytes()[0]; 32]).unwrap()
-}
 
 fn advertisement(who: &str) -> Advertisement {
     let candidate = |kind, address: &str| Candidate { kind, address: address.parse().unwrap() };

@@ -16,9 +16,10 @@ fn inner(last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd12, 0x3456, 0x789a, 0, 0, 0, 0, last)
 }
 
-/// A machine that lies about one thing.
+/// A machine that lies about one thing, or stops believing the others.
 struct Liar {
     held: Held,
+    removed: Arc<AtomicBool>,
     inner: Option<Ipv6Addr>,
     name: Option<&'static str>,
     bent: bool,
@@ -45,38 +46,6 @@ impl Credentials for Liar {
         let mut signature = self.held.sign(message)?;
         signature[7] ^= u8::from(self.bent);
         Ok(signature)
-    }
-
-    fn verify_peer(&self, certificate: &[u8], intermediates: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
-        self.held.verify_peer(certificate, intermediates)
-    }
-}
-
-/// A machine that stops believing the others.
-struct Fickle {
-    held: Held,
-    removed: Arc<AtomicBool>,
-}
-
-impl Credentials for Fickle {
-    fn certificate(&self) -> &[u8] {
-        self.held.certificate()
-    }
-
-    fn name(&self) -> &str {
-        self.held.name()
-    }
-
-    fn inner(&self) -> Ipv6Addr {
-        self.held.inner()
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        self.held.algorithm()
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
-        self.held.sign(message)
     }
 
     fn verify_peer(&self, certificate: &[u8], intermediates: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
@@ -109,7 +78,7 @@ impl Cast {
     }
 
     fn liar(&self, node: usize) -> Liar {
-        Liar { held: Held([&self.a, &self.b][node].clone()), inner: None, name: None, bent: false }
+        Liar { held: Held([&self.a, &self.b][node].clone()), removed: Arc::default(), inner: None, name: None, bent: false }
     }
 }
 
@@ -221,9 +190,7 @@ fn a_responder_that_is_not_the_one_asked_for_refuses() {
 #[test]
 fn a_peer_that_is_not_believed_any_more_loses_its_states_at_once_and_does_not_come_back() {
     let (cast, removed) = (Cast::new(), Arc::new(AtomicBool::new(false)));
-    let fickle = Fickle { held: Held(cast.b.clone()), removed: removed.clone() };
-    let mut sim = cast.sim();
-    sim.nodes[1].ike = Ike::new(IkeConfig::default(), Box::new(fickle), Box::new(btmm_tests::sim::random::Random::new(5)));
+    let mut sim = with_liar(&cast, 1, Liar { removed: removed.clone(), ..cast.liar(1) });
     sim.want(0);
     sim.run_for(Duration::from_secs(1));
     sim.input(1, Input::TrustChanged);

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use btmmd::account::name::{MachineName, ZoneName};
+use btmm_tests::zone::{machine, secret, zone};
 use btmmd::rendezvous::driver::{Base, DotClient, Event, Rendezvous, RendezvousError, Settings, SharedServer, set_aside};
 use btmmd::rendezvous::records::{Advertisement, Candidate, CandidateKind};
-use btmmd::rendezvous::tsig::TsigSecret;
 use btmmd::rendezvous::zone::Limits;
 use hickory_proto::rr::{Name, RecordType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -20,18 +19,6 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const SOON: Duration = Duration::from_secs(20);
-
-fn zone() -> ZoneName {
-    "alice.btmm.internal".parse().unwrap()
-}
-
-fn machine(name: &str) -> MachineName {
-    name.parse().unwrap()
-}
-
-fn secret(who: &str) -> TsigSecret {
-    TsigSecret::new(&[who.as_bytes()[0]; 32]).unwrap()
-}
 
 fn advertisement(who: &str, port: u16) -> Advertisement {
     Advertisement {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use btmm_tests::lab::Capture;
 use btmm_tests::pair::{Outer, Pair};
+use btmmd::esp::Direction;
 use btmmd::xfrm::Xfrm;
-use btmmd::xfrm::port::{Direction, KernelEvent, Removed, SaSpec};
+use btmmd::xfrm::port::{KernelEvent, Removed, SaSpec};
 use tokio::sync::mpsc;
 
 fn connected(outer: Outer) -> Pair {

@@ -7,15 +7,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::client::{ResolvesClientCert, Resumption, WantsClientCert};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, ServerConfig, SignatureAlgorithm,
-    SignatureScheme, version,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, ServerConfig,
+    SignatureAlgorithm, SignatureScheme, version,
 };
 
 use super::certificate::{self, AccountTrust, CertificateError, Purpose};
@@ -85,19 +85,20 @@ pub fn base_config(identity: &Identity, own: Arc<OwnCertificate>) -> Result<Arc<
 
 /// A member's end, for [`ALPN_DOT`] or [`ALPN_HTTP`]: believes only the account's base, whatever name is asked for, and shows its own certificate.
 pub fn member_config(identity: &Identity, own: Arc<OwnCertificate>, alpn: &[u8]) -> Result<Arc<ClientConfig>, Error> {
-    let base = identity.base().name.in_zone(identity.zone());
-    let verifier = Arc::new(BaseVerifier { verifying: Verifying::new(), trust: identity.trust().clone(), fqdn: base });
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13])?;
-    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_client_cert_resolver(own);
-    Ok(Arc::new(settled(config, alpn)))
+    let fqdn = identity.base().name.in_zone(identity.zone());
+    let sought = Sought::Joined { trust: identity.trust().clone(), fqdn };
+    Ok(Arc::new(settled(seeking(sought)?.with_client_cert_resolver(own), alpn)))
 }
 
 /// The end of a machine that joins: believes only the base that `fingerprint` describes, and shows nothing.
 pub(super) fn joining_config(fingerprint: Fingerprint) -> Result<Arc<ClientConfig>, Error> {
-    let verifier = Arc::new(BaseFinder { verifying: Verifying::new(), fingerprint });
+    Ok(Arc::new(settled(seeking(Sought::Invited(fingerprint))?.with_no_client_auth(), ALPN_HTTP)))
+}
+
+fn seeking(sought: Sought) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let verifier = Arc::new(BaseVerifier { verifying: Verifying::new(), sought });
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13])?;
-    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    Ok(Arc::new(settled(config, ALPN_HTTP)))
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
 fn settled(mut config: ClientConfig, alpn: &[u8]) -> ClientConfig {
@@ -137,14 +138,41 @@ impl FoundBase {
 #[error("it is not the base that made this invitation code")]
 struct OtherBase;
 
-/// Recognises the base by the fingerprint in the invitation code.
+/// By what a machine recognises the base.
 #[derive(Debug)]
-struct BaseFinder {
-    verifying: Verifying,
-    fingerprint: Fingerprint,
+enum Sought {
+    /// By the fingerprint in the invitation code.
+    Invited(Fingerprint),
+    /// By the name that it has in the account that this machine is in.
+    Joined { trust: AccountTrust, fqdn: String },
 }
 
-impl ServerCertVerifier for BaseFinder {
+impl Sought {
+    fn check(&self, end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: SystemTime) -> Result<(), Error> {
+        match self {
+            Self::Invited(fingerprint) => {
+                let found = FoundBase::recognise(end_entity, intermediates, *fingerprint).ok_or_else(|| refuse(OtherBase))?;
+                certificate::verify_path(end_entity, &found.authority, Purpose::TlsServer, now).map_err(refuse)
+            }
+            Self::Joined { trust, fqdn } => {
+                let peer = certificate::verify(end_entity, trust, Purpose::TlsServer, now).map_err(refuse)?;
+                if peer.fqdn == *fqdn {
+                    return Ok(());
+                }
+                Err(refuse(CertificateError::NotTheBase { subject: peer.fqdn, base: fqdn.clone() }))
+            }
+        }
+    }
+}
+
+/// Recognises the base.
+#[derive(Debug)]
+struct BaseVerifier {
+    verifying: Verifying,
+    sought: Sought,
+}
+
+impl ServerCertVerifier for BaseVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -153,57 +181,7 @@ impl ServerCertVerifier for BaseFinder {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = FoundBase::recognise(end_entity, intermediates, self.fingerprint).ok_or_else(|| refuse(OtherBase))?;
-        certificate::verify_path(end_entity, &found.authority, Purpose::TlsServer, time(now)).map_err(refuse)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(NO_TLS12)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifying.signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifying.schemes()
-    }
-}
-
-/// Recognises the base of an account that this machine is in.
-#[derive(Debug)]
-struct BaseVerifier {
-    verifying: Verifying,
-    trust: AccountTrust,
-    fqdn: String,
-}
-
-impl ServerCertVerifier for BaseVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let peer = certificate::verify(end_entity, &self.trust, Purpose::TlsServer, time(now)).map_err(refuse)?;
-        if peer.fqdn == self.fqdn {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(refuse(CertificateError::NotTheBase { subject: peer.fqdn, base: self.fqdn.clone() }))
-        }
+        self.sought.check(end_entity, intermediates, time(now)).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

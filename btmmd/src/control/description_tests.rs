@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use zlink::idl::{CustomType, Field, Interface, Type};
 
-use super::error::ControlError;
 use super::messages::*;
 use super::secrets::{Keytab, Passwd, PasswordChange, PasswordChanged, ServiceKeys};
 use super::wire;
+use super::wire::tests::every_error;
 
 fn interface() -> Interface<'static> {
     wire::DESCRIPTION.try_into().expect("the description parses")
@@ -116,18 +116,7 @@ fn every_described_method_is_decoded() {
 
 #[test]
 fn errors_are_what_the_description_says() {
-    let name = || "x".to_owned();
-    let errors = [
-        ControlError::NotPermitted { method: name(), uid: 7, message: name() },
-        ControlError::BadArgument { argument: name(), message: name() },
-        ControlError::NoSuchMachine { machine: name(), zone: name(), known: vec![name()] },
-        ControlError::NoAccount {},
-        ControlError::AccountExists { account: name(), machine: name() },
-        ControlError::NotBase { method: name(), account: name() },
-        ControlError::SwitchedOff {},
-        ControlError::Unreachable { machine: name(), message: name() },
-        ControlError::failed("x", "y"),
-    ];
+    let errors = every_error();
     let interface = interface();
     assert_eq!(interface.errors().count(), errors.len());
     for error in errors {

@@ -354,4 +354,4 @@ fn unknown_error(name: &str, frame: &[u8]) -> ControlError {
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -80,10 +80,10 @@ fn a_code_never_shows_in_debug_output() {
     assert!(shown.contains("Join") && !shown.contains("SECRET"), "{shown}");
 }
 
-#[test]
-fn every_error_survives_the_wire_with_its_exit_class() {
+/// One of each.
+pub(in super::super) fn every_error() -> [ControlError; 9] {
     let name = || "x".to_owned();
-    for error in [
+    [
         ControlError::NotPermitted { method: name(), uid: 7, message: name() },
         ControlError::BadArgument { argument: name(), message: name() },
         ControlError::NoSuchMachine { machine: name(), zone: name(), known: vec![name()] },
@@ -93,7 +93,12 @@ fn every_error_survives_the_wire_with_its_exit_class() {
         ControlError::SwitchedOff {},
         ControlError::Unreachable { machine: name(), message: name() },
         ControlError::failed("x", "y"),
-    ] {
+    ]
+}
+
+#[test]
+fn every_error_survives_the_wire_with_its_exit_class() {
+    for error in every_error() {
         let bytes = encode_error(&error).unwrap();
         let back = decode_reply::<PingReply>(bytes.strip_suffix(&[0]).unwrap()).unwrap().unwrap_err();
         assert_eq!(back, error);

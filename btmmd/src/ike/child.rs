@@ -5,8 +5,9 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
-use super::port::{ChildSa, Command, Direction, EspKey, SaRef};
+use super::port::{ChildSa, Command, SaRef};
 use super::turn::{Lingering, Turn};
+use crate::esp::{Direction, EspKey};
 
 /// Whose states these are and where they go.
 #[derive(Clone, Debug)]

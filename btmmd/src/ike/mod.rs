@@ -54,6 +54,6 @@ mod tests;
 
 pub use cause::{Cause, Reason};
 pub use config::IkeConfig;
-pub use port::{ChildSa, Command, CredentialError, Credentials, Direction, EspKey, Input, PeerIdentity, SaRef, SignatureAlgorithm};
+pub use port::{ChildSa, Command, CredentialError, Credentials, Input, PeerIdentity, SaRef, SignatureAlgorithm};
 pub use status::{SaCounts, SaStatus};
 pub use table::Ike;

@@ -1,12 +1,10 @@
 //! What goes into the IKE machine, what comes out, and what it needs from its owner.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::cause::Cause;
+use crate::esp::{Direction, EspKey};
 
 /// What happened. Given to [`super::Ike::handle`] with the time.
 #[derive(Clone, Debug)]
@@ -146,25 +144,6 @@ pub enum Command {
         /// Round-trip time, from the first transmission of the request to its answer.
         rtt: Duration,
     },
-}
-
-/// Which way an ESP state carries packets, seen from this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// From the peer to us.
-    In,
-    /// From us to the peer.
-    Out,
-}
-
-/// AES-256-GCM key material of an ESP state: 32 octets of key and 4 of salt (RFC 4106 §8.1). Wiped when dropped; never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EspKey(pub Zeroizing<[u8; 36]>);
-
-impl fmt::Debug for EspKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EspKey(..)")
-    }
 }
 
 /// An ESP state to install: tunnel mode, UDP encapsulation, AES-256-GCM-16, ESN.

@@ -183,6 +183,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rendezvous::samples::imac;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -191,17 +192,6 @@ mod tests {
     fn directory(now: Instant) -> Directory {
         let zone = "alice.btmm.internal".parse().unwrap();
         Directory::new(Settings { zone, poll: seconds(30), horizon: seconds(7200), filter: Filter::default() }, now)
-    }
-
-    fn imac(version: &str) -> Advertisement {
-        Advertisement {
-            machine: "imac".parse().unwrap(),
-            inner: "fd00::1".parse().unwrap(),
-            candidates: Vec::new(),
-            nat: String::new(),
-            version: version.to_owned(),
-            realm: String::new(),
-        }
     }
 
     fn records(version: &str) -> Vec<Record> {

@@ -24,6 +24,8 @@ pub mod outline;
 pub mod policy;
 pub mod publisher;
 pub mod records;
+#[cfg(test)]
+mod samples;
 pub mod server;
 pub mod snapshot;
 pub mod tsig;

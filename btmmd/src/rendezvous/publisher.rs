@@ -158,17 +158,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn advertisement(version: &str) -> Advertisement {
-        Advertisement {
-            machine: "imac".parse().unwrap(),
-            inner: "fd00::1".parse().unwrap(),
-            candidates: Vec::new(),
-            nat: String::new(),
-            version: version.to_owned(),
-            realm: String::new(),
-        }
-    }
+    use crate::rendezvous::samples::imac;
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -176,8 +166,8 @@ mod tests {
 
     fn registered(lease: Duration, now: Instant) -> Publisher {
         let mut publisher = Publisher::new(Duration::ZERO, 1);
-        assert_eq!(publisher.handle(Input::Advertise(advertisement("a")), now), None);
-        assert_eq!(publisher.handle(Input::Timeout, now), Some(Command::Send(advertisement("a"))));
+        assert_eq!(publisher.handle(Input::Advertise(imac("a")), now), None);
+        assert_eq!(publisher.handle(Input::Timeout, now), Some(Command::Send(imac("a"))));
         assert_eq!(publisher.handle(Input::Granted(lease), now), Some(Command::Published(lease)));
         publisher
     }
@@ -188,7 +178,7 @@ mod tests {
         let delays: Vec<_> = (0..50)
             .map(|seed| {
                 let mut publisher = Publisher::new(seconds(3), seed);
-                publisher.handle(Input::Advertise(advertisement("a")), now);
+                publisher.handle(Input::Advertise(imac("a")), now);
                 publisher.poll_timeout().unwrap().0 - now
             })
             .collect();
@@ -210,10 +200,10 @@ mod tests {
         let now = Instant::now();
         let mut publisher = registered(seconds(1000), now);
         for (milliseconds, version) in [(0, "b"), (400, "c"), (900, "d")] {
-            publisher.handle(Input::Advertise(advertisement(version)), now + Duration::from_millis(milliseconds));
+            publisher.handle(Input::Advertise(imac(version)), now + Duration::from_millis(milliseconds));
         }
         assert_eq!(publisher.poll_timeout().unwrap().0, now + seconds(1));
-        assert_eq!(publisher.handle(Input::Timeout, now + seconds(1)), Some(Command::Send(advertisement("d"))));
+        assert_eq!(publisher.handle(Input::Timeout, now + seconds(1)), Some(Command::Send(imac("d"))));
         assert_eq!(publisher.handle(Input::Timeout, now + seconds(2)), None);
     }
 
@@ -222,18 +212,18 @@ mod tests {
         let now = Instant::now();
         let mut publisher = registered(seconds(1000), now);
         publisher.handle(Input::Hurry, now);
-        assert_eq!(publisher.handle(Input::Timeout, now), Some(Command::Send(advertisement("a"))));
-        publisher.handle(Input::Advertise(advertisement("b")), now);
+        assert_eq!(publisher.handle(Input::Timeout, now), Some(Command::Send(imac("a"))));
+        publisher.handle(Input::Advertise(imac("b")), now);
         assert_eq!(publisher.poll_timeout(), None);
         publisher.handle(Input::Granted(seconds(1000)), now);
-        assert_eq!(publisher.handle(Input::Timeout, now + MERGE), Some(Command::Send(advertisement("b"))));
+        assert_eq!(publisher.handle(Input::Timeout, now + MERGE), Some(Command::Send(imac("b"))));
     }
 
     #[test]
     fn retries_grow_threefold_up_to_a_quarter_of_an_hour() {
         let mut now = Instant::now();
         let mut publisher = Publisher::new(Duration::ZERO, 1);
-        publisher.handle(Input::Advertise(advertisement("a")), now);
+        publisher.handle(Input::Advertise(imac("a")), now);
         let mut waits = Vec::new();
         for _ in 0..9 {
             assert!(publisher.handle(Input::Timeout, now).is_some());

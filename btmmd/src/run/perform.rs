@@ -5,8 +5,9 @@ use tracing::{debug, info, trace, warn};
 use super::session::Session;
 use crate::account::name::MachineName;
 use crate::engine::{self, Cause, Member};
+use crate::esp::Direction;
 use crate::ike;
-use crate::xfrm::port::{AeadKey, Direction, PolicyId, PolicySpec, SaId, SaSpec};
+use crate::xfrm::port::{PolicyId, PolicySpec, SaId, SaSpec};
 use crate::{clock, portmap, resolver};
 
 impl Session {
@@ -143,14 +144,14 @@ impl Session {
             return;
         };
         let spec = SaSpec {
-            direction: direction(child.direction),
+            direction: child.direction,
             spi: child.spi,
             local: child.local,
             remote: child.remote,
             inner_local: child.inner_local,
             inner_remote: child.inner_remote,
             reqid,
-            key: AeadKey(child.key.0),
+            key: child.key,
             soft_lifetime: child.soft_lifetime,
             hard_lifetime: child.hard_lifetime,
         };
@@ -184,7 +185,7 @@ impl Session {
         let id = sa_id(sa);
         self.states.remove(&id);
         self.usage.forget(id);
-        if sa.direction == ike::Direction::In
+        if sa.direction == Direction::In
             && let Err(error) = self.datapath.set_inbound_sa(sa.spi, false)
         {
             warn!(spi = format_args!("{:08x}", sa.spi), %error, "the gate was not told");
@@ -264,15 +265,8 @@ impl Session {
 
 fn sa_id(sa: ike::SaRef) -> SaId {
     let destination = match sa.direction {
-        ike::Direction::In => sa.local.ip(),
-        ike::Direction::Out => sa.remote.ip(),
+        Direction::In => sa.local.ip(),
+        Direction::Out => sa.remote.ip(),
     };
     SaId { destination, spi: sa.spi }
-}
-
-fn direction(direction: ike::Direction) -> Direction {
-    match direction {
-        ike::Direction::In => Direction::In,
-        ike::Direction::Out => Direction::Out,
-    }
 }

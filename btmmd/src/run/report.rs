@@ -10,10 +10,11 @@ use crate::control::messages::{
     Status, Tunnel, TunnelUp, Uplink,
 };
 use crate::engine::{self, Peer};
+use crate::esp::Direction;
 use crate::ike::SaStatus;
 use crate::portmap::Mapping;
 use crate::resolver::Integration;
-use crate::xfrm::port::{Direction, SaEntry};
+use crate::xfrm::port::SaEntry;
 
 impl Session {
     /// This machine's place in its account.

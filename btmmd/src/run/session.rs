@@ -23,6 +23,7 @@ use crate::control::messages::Counters;
 use crate::datapath::Datapath;
 use crate::datapath::holding::{Held, Holding};
 use crate::engine::{self, Engine, Own};
+use crate::esp::Direction;
 use crate::ike::{self, Ike};
 use crate::lkdc::discover::mdns::driver::{Mdns, Network};
 use crate::netwatch::Snapshot;
@@ -31,7 +32,7 @@ use crate::rendezvous::driver::{self as zone, Rendezvous};
 use crate::rendezvous::records::Advertisement;
 use crate::resolver::{self, Stub};
 use crate::xfrm::Xfrm;
-use crate::xfrm::port::{Direction, KernelEvent, SaId, SaSpec, inner_mtu};
+use crate::xfrm::port::{KernelEvent, SaId, SaSpec, inner_mtu};
 
 /// What is told of the session and kept by no part of it.
 #[derive(Default)]

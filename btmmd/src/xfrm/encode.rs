@@ -15,7 +15,8 @@ use netlink_packet_xfrm::{
 };
 
 use super::policy::{Action, Flow, Hook, Policy, Prefix};
-use super::port::{Direction, IF_ID, SaId, SaSpec};
+use super::port::{IF_ID, SaId, SaSpec};
+use crate::esp::Direction;
 
 /// The name of AES-GCM with an explicit IV, as ESP uses it (RFC 4106).
 const AEAD_NAME: &[u8] = b"rfc4106(gcm(aes))";

@@ -17,10 +17,9 @@ use self::socket::{Failure, Requests};
 use super::error::{Object, XfrmError};
 use super::link::{self, NotOurs};
 use super::policy::{Flow, Policy, policy_changes};
-use super::port::{
-    AeadKey, Direction, IF_ID, INTERFACE, InnerNetwork, KernelEvent, MINIMUM_MTU, PolicyId, PolicySpec, Removed, SaEntry, SaId, SaSpec,
-};
+use super::port::{IF_ID, INTERFACE, InnerNetwork, KernelEvent, MINIMUM_MTU, PolicyId, PolicySpec, Removed, SaEntry, SaId, SaSpec};
 use super::{decode, encode};
+use crate::esp::{Direction, EspKey};
 
 /// The kernel's IPsec of the network namespace of the thread that opened it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -230,7 +229,7 @@ fn warm_up_state(loopback: IpAddr) -> SaSpec {
         inner_local: Ipv6Addr::LOCALHOST,
         inner_remote: Ipv6Addr::LOCALHOST,
         reqid: u32::MAX,
-        key: AeadKey(key),
+        key: EspKey(key),
         soft_lifetime: Duration::from_secs(1),
         hard_lifetime: Duration::from_secs(2),
     }

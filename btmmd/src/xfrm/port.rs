@@ -1,19 +1,9 @@
 //! The kernel's IPsec, in our nouns: identity apart from data.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-/// Which way a state or policy carries packets, seen from this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// From the peer to us.
-    In,
-    /// From us to the peer.
-    Out,
-}
+use crate::esp::{Direction, EspKey};
 
 /// What the kernel finds an ESP state by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,16 +12,6 @@ pub struct SaId {
     pub destination: IpAddr,
     /// Security parameter index, host byte order.
     pub spi: u32,
-}
-
-/// AES-256-GCM key material: 32 octets of key and 4 of salt (RFC 4106).
-#[derive(Clone, PartialEq, Eq)]
-pub struct AeadKey(pub Zeroizing<[u8; 36]>);
-
-impl fmt::Debug for AeadKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AeadKey(..)")
-    }
 }
 
 /// An ESP state in tunnel mode, encapsulated in UDP.
@@ -52,7 +32,7 @@ pub struct SaSpec {
     /// The peer's number.
     pub reqid: u32,
     /// Key and salt.
-    pub key: AeadKey,
+    pub key: EspKey,
     /// After this much time the kernel asks for a rekey.
     pub soft_lifetime: Duration,
     /// After this much time the kernel removes the state, daemon or no daemon.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use btmmd::ike::{ChildSa, Direction, SaRef};
+use btmmd::esp::Direction;
+use btmmd::ike::{ChildSa, SaRef};
 
 /// A data packet on its way.
 #[derive(Clone, Debug)]

@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ike",
             "lkdc",
             "entropy",
+            "esp",
             "rendezvous",
             "resolver",
             "portmap",
@@ -53,7 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("control", &["wire", "clock", "account::name"]),
     ("engine", &["ike", "lkdc", "entropy", "rendezvous", "resolver", "portmap", "netwatch", "account", "clock", "wire"]),
-    ("ike", &["wire", "clock", "entropy", "account::name"]),
+    ("ike", &["wire", "clock", "entropy", "esp", "account::name"]),
     ("lkdc", &["wire", "clock", "entropy", "account"]),
     ("rendezvous", &["wire", "clock", "account::name"]),
     ("resolver", &["wire", "clock", "account::name"]),
@@ -61,11 +62,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("netwatch", &["wire", "clock", "account::name"]),
     // It implements the credentials that ike asks for.
     ("account", &["wire", "clock", "entropy", "ike"]),
-    ("xfrm", &["wire", "clock", "account::name"]),
+    ("xfrm", &["wire", "clock", "esp", "account::name"]),
     ("datapath", &["wire", "clock", "account::name"]),
     ("config", &["clock", "account::name"]),
     ("clock", &[]),
     ("entropy", &[]),
+    ("esp", &[]),
     ("wire", &[]),
 ];
 

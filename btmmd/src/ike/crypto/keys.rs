@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::aead::{KEY_LEN, SkCipher};
 use super::prf::{PRF_LEN, PrfOutput, prf, prf_plus};
-use crate::ike::port::EspKey;
+use crate::esp::EspKey;
 
 /// What an IKE SA is keyed with. Ciphers are named by the original initiator (i) and responder (r).
 pub struct IkeKeys {

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::esp::{Direction, EspKey};
 use crate::xfrm::encode;
-use crate::xfrm::port::{AeadKey, Direction, InnerNetwork, PolicyId, PolicySpec, SaSpec};
+use crate::xfrm::port::{InnerNetwork, PolicyId, PolicySpec, SaSpec};
 
 fn spec(direction: Direction) -> SaSpec {
     SaSpec {
@@ -20,7 +21,7 @@ fn spec(direction: Direction) -> SaSpec {
         inner_local: "fd00:1:2::a".parse().expect("literal"),
         inner_remote: "fd00:1:2::b".parse().expect("literal"),
         reqid: 7,
-        key: AeadKey(Zeroizing::new([0xa5; 36])),
+        key: EspKey(Zeroizing::new([0xa5; 36])),
         soft_lifetime: Duration::from_millis(1500),
         hard_lifetime: Duration::from_secs(60),
     }
