@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use zbus::{MatchRule, MessageStream};
 
-use super::resolved::{self, Call, Integration, Link};
+use super::resolved::{self, Backoff, Call, Integration, Link};
 
-/// The bus and resolved answer at once or not at all, and the daemon waits for them.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The bus and resolved answer at once on a machine at rest. What D-Bus itself waits for an answer, for one that is starting.
+const PATIENCE: Duration = Duration::from_secs(25);
 const BUS: &str = "org.freedesktop.DBus";
 const SERVICE: &str = "org.freedesktop.resolve1";
 const OBJECT: &str = "/org/freedesktop/resolve1";
@@ -27,12 +29,12 @@ struct Bus {
 }
 
 impl SystemResolver {
-    /// Connects to the system bus. Without one there is nothing to tell, now or later.
+    /// Connects to the system bus. Without one there is nothing to tell.
     pub async fn connect() -> Self {
         match patiently(Bus::connect()).await {
             Ok(bus) => Self { bus: Some(bus) },
             Err(error) => {
-                tracing::info!(%error, "no system bus: the resolver has to be pointed at btmmd by hand");
+                tracing::debug!(%error, "no system bus: the resolver has to be pointed at btmmd by hand");
                 Self { bus: None }
             }
         }
@@ -58,17 +60,71 @@ impl SystemResolver {
         }
     }
 
-    /// Ends when resolved has appeared on the bus, for the first time or anew: it has then forgotten us. Cancel safe.
+    /// Ends when resolved has appeared on the bus, for the first time or anew, and has then forgotten us; or when the bus is gone. Without
+    /// a bus never. Cancel safe.
     pub async fn appeared(&mut self) {
-        while let Some(bus) = &mut self.bus {
-            match bus.owners.next().await {
-                // Name, old owner, new owner.
-                Some(Ok(change)) if change.body().deserialize::<(&str, &str, &str)>().is_ok_and(|(_, _, new)| !new.is_empty()) => return,
-                Some(_) => {}
-                None => self.bus = None,
+        let Some(bus) = &mut self.bus else { return pending().await };
+        while let Some(change) = bus.owners.next().await {
+            // Name, old owner, new owner.
+            if change.is_ok_and(|change| change.body().deserialize::<(&str, &str, &str)>().is_ok_and(|(_, _, new)| !new.is_empty())) {
+                return;
             }
         }
-        pending().await
+        self.bus = None;
+    }
+
+    fn is_connected(&self) -> bool {
+        self.bus.is_some()
+    }
+}
+
+/// Keeps resolved pointed at the stub: tells it again when it has been restarted, and tries again, ever less often, after a failure.
+/// In a task of its own, which ends when this is dropped; nothing waits for it.
+pub struct Registration {
+    told: mpsc::Receiver<Integration>,
+    task: JoinHandle<()>,
+}
+
+impl Registration {
+    /// Begins with this link. Must be called within a tokio runtime.
+    pub fn start(link: Link) -> Self {
+        let (tell, told) = mpsc::channel(4);
+        Self { told, task: tokio::spawn(keep(link, tell)) }
+    }
+
+    /// How each try ended. Cancel safe.
+    pub async fn next(&mut self) -> Integration {
+        match self.told.recv().await {
+            Some(integration) => integration,
+            None => pending().await,
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn keep(link: Link, tell: mpsc::Sender<Integration>) {
+    let (mut backoff, mut system) = (Backoff::default(), SystemResolver { bus: None });
+    loop {
+        if !system.is_connected() {
+            system = SystemResolver::connect().await;
+        }
+        let integration = system.apply(&link).await;
+        let settled = system.is_connected() && !matches!(integration, Integration::Refused(_));
+        if tell.send(integration).await.is_err() {
+            return;
+        }
+        if settled {
+            backoff.rest();
+            system.appeared().await;
+        } else {
+            // Time to try again, or resolved is another one now: either way it is told.
+            let _ = tokio::time::timeout(backoff.wait(), system.appeared()).await;
+        }
     }
 }
 

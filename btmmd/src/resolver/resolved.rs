@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Table;
 
@@ -87,6 +88,28 @@ impl Integration {
     }
 }
 
+/// How long to wait before resolved is told again: a second, then twice as long each time, up to a minute.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    const LAST: Duration = Duration::from_secs(60);
+
+    /// The next wait.
+    pub fn wait(&mut self) -> Duration {
+        let wait = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(self.tries)).min(Self::LAST);
+        self.tries = self.tries.saturating_add(1);
+        wait
+    }
+
+    /// It has worked.
+    pub fn rest(&mut self) {
+        self.tries = 0;
+    }
+}
+
 impl fmt::Display for Integration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,5 +125,20 @@ impl fmt::Display for Integration {
                 write!(f, "  unbound      stub-zone:\n                 name: {zone}\n                 stub-addr: {ip}@{port}")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_minute_and_begin_anew_after_a_success() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<u64> = (0..100).map(|_| backoff.wait().as_secs()).collect();
+        assert_eq!(waits.get(..8), Some(&[1, 2, 4, 8, 16, 32, 60, 60][..]));
+        assert_eq!(waits.last(), Some(&60));
+        backoff.rest();
+        assert_eq!(backoff.wait().as_secs(), 1);
     }
 }

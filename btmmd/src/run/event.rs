@@ -32,8 +32,8 @@ pub(super) enum Event {
     Rendezvous(rendezvous::Event),
     /// A program asks for a name.
     Query(resolver::Input),
-    /// systemd-resolved has appeared.
-    ResolvedAppeared,
+    /// systemd-resolved was told where the account's names are answered.
+    Registered(resolver::Integration),
     /// The router.
     Router(portmap::Input),
     /// The account's machines, as the base signed them.
@@ -48,7 +48,8 @@ pub(super) struct Doors {
     pub waiting_room: WaitingRoom,
     /// Absent when switched off by configuration, or when the address is taken.
     pub stub: Option<resolver::driver::Driver>,
-    pub resolved: resolver::linux::SystemResolver,
+    /// Absent when switched off by configuration, or there is no stub.
+    pub resolved: Option<resolver::linux::Registration>,
     pub router: portmap::driver::Driver,
     pub kernel: mpsc::Receiver<KernelEvent>,
     pub network: watch::Receiver<Arc<Snapshot>>,
@@ -72,6 +73,12 @@ impl Doors {
                 None => std::future::pending().await,
             }
         };
+        let registration = async {
+            match resolved {
+                Some(resolved) => resolved.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             datagram = sockets.recv() => datagram.map_or_else(Event::SocketsFailed, Event::Datagram),
             packet = waiting_room.recv() => packet.map_or_else(Event::WaitingRoomFailed, |(packet, at)| Event::Held(packet, at)),
@@ -79,7 +86,7 @@ impl Doors {
             Ok(()) = network.changed() => Event::Network(network.borrow_and_update().clone()),
             Some(event) = zone.recv() => Event::Rendezvous(event),
             input = query => Event::Query(input),
-            () = resolved.appeared() => Event::ResolvedAppeared,
+            integration = registration => Event::Registered(integration),
             input = router.next() => Event::Router(input),
             Some(event) = rosters.recv() => event,
             () = timer => Event::Timeout,

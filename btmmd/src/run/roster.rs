@@ -113,6 +113,7 @@ impl Session {
         self.ike.handle(ike::Input::TrustChanged, now);
         self.engine.handle(engine::Input::Roster(members), now);
         self.stub.handle(resolver::Input::Table(self.table()), now);
+        self.point_resolved();
         for advertisement in self.rendezvous.peers() {
             let peer = advertisement.machine.clone();
             self.engine.handle(engine::Input::Advertised { peer, candidates: addresses(Some(advertisement)) }, now);

@@ -117,7 +117,7 @@ impl Session {
             Event::Held(packet, at) => self.hold(packet, at),
             Event::Rendezvous(event) => self.zone_says(event, now),
             Event::Query(input) => self.stub.handle(input, now),
-            Event::ResolvedAppeared => self.point_resolved().await,
+            Event::Registered(integration) => self.registered(integration),
             Event::Router(input) => self.mapper.handle(input, now),
             Event::Roster(roster) => self.roster_came(*roster),
             Event::Timeout => self.timeout(now),

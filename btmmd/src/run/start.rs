@@ -89,7 +89,7 @@ impl Session {
                 sockets,
                 waiting_room,
                 stub: stub_driver,
-                resolved: resolver::linux::SystemResolver::connect().await,
+                resolved: None,
                 router: portmap::driver::Driver::new(),
                 kernel,
                 network,
@@ -122,19 +122,32 @@ impl Session {
         }
         session.stub.handle(resolver::Input::Switch(on), clock::monotonic());
         session.settle().await;
-        session.point_resolved().await;
+        session.point_resolved();
         session.ask_roster();
         Ok(session)
     }
 
-    /// Tells systemd-resolved where the account's names are answered, where it runs.
-    pub(super) async fn point_resolved(&mut self) {
-        let (Some(stub), Some(table)) = (&self.doors.stub, self.table()) else { return };
+    /// Has systemd-resolved told where the account's names are answered, where it runs; on its own from then on.
+    pub(super) fn point_resolved(&mut self) {
+        let (None, Some(stub), Some(table)) = (&self.doors.resolved, &self.doors.stub, self.table()) else { return };
         let Ok(address) = stub.address() else { return };
-        let integration = match self.config.resolver.resolved {
-            Resolved::Auto => self.doors.resolved.apply(&resolver::Link::new(self.inner_index, address, &table)).await,
-            Resolved::Off => resolver::Integration::Manual { stub: address, zone: self.identity.zone().to_string() },
-        };
+        match self.config.resolver.resolved {
+            Resolved::Auto => {
+                let link = resolver::Link::new(self.inner_index, address, &table);
+                self.doors.resolved = Some(resolver::linux::Registration::start(link));
+            }
+            Resolved::Off => {
+                let zone = self.identity.zone().to_string();
+                self.told.integration = Some(resolver::Integration::Manual { stub: address, zone });
+            }
+        }
+    }
+
+    /// systemd-resolved was told, or could not be.
+    pub(super) fn registered(&mut self, integration: resolver::Integration) {
+        if let resolver::Integration::Refused(reason) = &integration {
+            warn!(%reason, "systemd-resolved does not ask btmmd; it is told again soon");
+        }
         self.told.integration = Some(integration);
     }
 }
