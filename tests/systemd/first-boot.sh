@@ -27,6 +27,10 @@ within 60 "systemd starts it again" sh -c '[ "$(systemctl show -p MainPID --valu
 within 30 "status is healthy again" as member btmm status
 must "the switch still blocks" sh -c 'btmm --json firewall status | grep -q block'
 must "with the daemon stopped as well" sh -c 'systemctl stop btmmd && btmm --json firewall status | grep -q block'
+must "an interface appears with no daemon" ip link add late0 type dummy
+within 60 "and udev has it put under the switch" sh -c '
+    btmm --json firewall status | python3 -c "import json, sys; sys.exit(\"late0\" not in json.load(sys.stdin)[\"enforced_on\"])"'
+must "it goes again" ip link del late0
 must "and the tunnel's interface is gone" sh -c '! ip link show btmm0 2>/dev/null'
 must "started again" systemctl start btmmd
 # polkit decides here.

@@ -251,6 +251,42 @@ fn a_boot_restores_the_switch_and_a_choice_that_cannot_be_read_blocks() {
 }
 
 #[test]
+fn an_interface_that_appears_under_a_kept_block_is_put_under_it_without_a_daemon() {
+    let (machine, other) = pair();
+    let appears = |name: &str, subnet: u8| {
+        machine.ip(&format!("link add {name} type veth peer name {name} netns {}", other.pid())).expect("a wire");
+        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), Path::new(STATE), name)).expect("entered");
+        assert_eq!(done.expect("udev's program ends well"), None);
+        for (node, last) in [(&machine, 1), (&other, 2)] {
+            node.ip(&format!("address add 198.51.{subnet}.{last}/24 dev {name}\nlink set {name} up")).expect("an address");
+        }
+        (socket(&machine, &format!("198.51.{subnet}.1:4500")), socket(&other, &format!("198.51.{subnet}.2:4500")))
+    };
+    appears("never0", 98);
+    assert!(status(&machine).enforced_on.is_empty(), "the switch was never turned");
+    turn(&machine, true);
+    let (inside, outside) = appears("late0", 99);
+    let found = status(&machine);
+    assert!(found.enforced_on.contains(&"late0".to_owned()) && found.not_enforced_on.is_empty(), "{found:?}");
+    assert!(!arrives((&other, &outside), (&machine, &inside), &ike()) && !arrives((&machine, &inside), (&other, &outside), &ike()));
+    turn(&machine, false);
+    assert!(arrives((&other, &outside), (&machine, &inside), &ike()) && arrives((&machine, &inside), (&other, &outside), &ike()));
+    appears("open0", 100);
+    assert_eq!(status(&machine).not_enforced_on, ["open0"], "nothing to hold back");
+
+    turn(&machine, true);
+    reboot(&machine);
+    assert_eq!(status(&machine).not_enforced_on.len(), 4);
+    for name in ["late0", "up0", "never0", "late0", "open0", "lo", "gone0"] {
+        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), Path::new(STATE), name)).expect("entered");
+        assert_eq!(done.expect("at boot, in any order, and again"), None, "{name}");
+    }
+    let booted = status(&machine);
+    assert!(booted.blocked && booted.not_enforced_on.is_empty(), "{booted:?}");
+    assert!(!arrives((&other, &outside), (&machine, &inside), &ike()) && !arrives((&machine, &inside), (&other, &outside), &ike()));
+}
+
+#[test]
 fn another_layout_makes_the_maps_anew_and_carries_the_switch_over() {
     let (machine, _other) = pair();
     machine

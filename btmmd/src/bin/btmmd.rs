@@ -40,6 +40,9 @@ struct Arguments {
     /// Put the never-in-clear guard and the kept port-4500 switch in force, and exit: for early boot, before there is a network
     #[arg(long, conflicts_with_all = ["cleanup", "purge", "print_config"])]
     guard: bool,
+    /// Put the kept port-4500 switch in force on an interface that has just appeared, and exit: for udev
+    #[arg(long, value_name = "INTERFACE", conflicts_with_all = ["cleanup", "purge", "print_config", "guard"])]
+    uplink: Option<String>,
     /// As --cleanup, and take the switch, the guard and everything pinned out too
     #[arg(long)]
     purge: bool,
@@ -68,6 +71,11 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if arguments.guard {
         return runtime.block_on(guard(arguments));
+    }
+    if let Some(interface) = &arguments.uplink {
+        let warning = firewall::restore_on(&arguments.bpffs, &arguments.state_dir, interface)?;
+        warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
+        return Ok(());
     }
     let config = Config::load(&arguments.config)?;
     log_to(&config)?;

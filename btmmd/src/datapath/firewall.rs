@@ -103,6 +103,19 @@ pub fn restore(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, Datapath
     status(pins, state_dir)
 }
 
+/// Puts an interface that has just appeared under the kept choice: with no daemon nobody else would. Nothing is done where the choice lets
+/// through, for a loopback or an interface of ours, and for one that is gone again. The line, if any, names a choice that cannot be read.
+///
+/// # Errors
+/// As [`block`].
+pub fn restore_on(pins: &Path, state_dir: &Path, interface: &str) -> Result<Option<String>, DatapathError> {
+    let kept = read_choice(state_dir);
+    if kept.choice == Choice::Block {
+        linux::enforce_on(pins, state_dir, interface)?;
+    }
+    Ok(kept.warning)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,11 @@ impl Interface {
 
     /// Whether port 4500 could be reached or left through it: it is up, has an address, and is neither a loopback nor ours.
     pub fn is_uplink(&self) -> bool {
-        self.up && self.addressed && !self.loopback && self.name != "btmm0" && self.name != waiting_room::INTERFACE
+        self.up && self.addressed && self.may_lead_out()
+    }
+
+    /// Whether it is neither a loopback nor ours.
+    pub fn may_lead_out(&self) -> bool {
+        !self.loopback && self.name != "btmm0" && self.name != waiting_room::INTERFACE
     }
 }
