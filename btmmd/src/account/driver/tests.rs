@@ -20,6 +20,7 @@ use crate::account::tls::{OwnCertificate, base_config, member_config};
 use crate::account::{AccountOptions, create, known_roster};
 
 mod files;
+mod renewal;
 
 /// A directory of its own for a test, removed at the end.
 pub struct Directory(PathBuf);
