@@ -180,7 +180,7 @@ impl AsExchange {
             }
             ErrorCode::KDC_ERR_WRONG_REALM => self.referred(refusal, now, entropy),
             ErrorCode::KDC_ERR_DH_KEY_PARAMETERS_NOT_ACCEPTED if self.takes_other_group(&refusal) => self.prove(now, entropy),
-            _ => Err(ClientError::Refused { realm: self.wish.client.realm.clone(), refusal }),
+            _ => Err(ClientError::Refused { realm: self.wish.client.realm.clone(), refusal: Box::new(refusal) }),
         }
     }
 
@@ -193,7 +193,7 @@ impl AsExchange {
         };
         match armor.open_error(&Refusal::message(answer)?, self.sent.nonce) {
             Ok((inner, methods)) => Ok((Refusal::of_message(&inner)?, methods)),
-            Err(FastError::NotArmored) => Err(ClientError::Unprotected { realm: self.wish.client.realm.clone(), refusal: outer }),
+            Err(FastError::NotArmored) => Err(ClientError::Unprotected { realm: self.wish.client.realm.clone(), refusal: Box::new(outer) }),
             Err(error) => Err(error.into()),
         }
     }
@@ -211,7 +211,7 @@ impl AsExchange {
     fn referred(&mut self, refusal: Refusal, now: SystemTime, entropy: &mut dyn Entropy) -> Result<Vec<u8>, ClientError> {
         let from = self.wish.client.realm.clone();
         let Some(to) = refusal.client_realm.clone().filter(|to| *to != from) else {
-            return Err(ClientError::Refused { realm: from, refusal });
+            return Err(ClientError::Refused { realm: from, refusal: Box::new(refusal) });
         };
         let asked = from == APPLE_LKDC && to.parse::<RealmName>().is_ok() && self.wish.expects(&to);
         if !asked {

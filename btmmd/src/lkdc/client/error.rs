@@ -19,7 +19,7 @@ pub enum ClientError {
         /// Whose.
         realm: String,
         /// Its words.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// A no that did not come through the armor of our request: anyone could have said it.
     #[error("something answers in place of the KDC of {realm}, or it cannot read our request: {refusal}")]
@@ -27,7 +27,7 @@ pub enum ClientError {
         /// Whose.
         realm: String,
         /// Its words.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// A password would do, and none was given.
     #[error("the KDC of {0} wants a password")]

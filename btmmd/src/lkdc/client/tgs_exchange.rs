@@ -67,6 +67,6 @@ impl TgsExchange {
             self.offset = offset;
             return self.start(now, entropy).map(Next::Send);
         }
-        Err(ClientError::Refused { realm: self.wish.server.realm.clone(), refusal })
+        Err(ClientError::Refused { realm: self.wish.server.realm.clone(), refusal: Box::new(refusal) })
     }
 }
