@@ -91,6 +91,17 @@ fn a_password_is_proven_inside_the_armor_of_a_ticket() {
 }
 
 #[test]
+fn who_has_no_ticket_makes_armor_of_an_anonymous_one() {
+    let (pair, kdc) = pair();
+    good(pair.laptop.kinit(&["-n", "-c", ARMOR, &format!("@{}", pair.imac.realm())], None), &kdc);
+    let list = good(pair.laptop.klist(&["-c", ARMOR]), &kdc).out;
+    assert!(list.contains("WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS"), "{list}");
+    good(pair.laptop.kinit(&["-T", ARMOR, &user(&pair, "alice")], Some(PASSWORD)), &kdc);
+    traced(&pair, &["FAST armor ccache", "Preauth module encrypted_challenge (138) (real) returned: 0/Success"]);
+    good(pair.laptop.kvno(&[&pair.imac.service("host", &pair.imac.realm())]), &kdc);
+}
+
+#[test]
 fn a_code_and_a_password_are_taken_once_and_neither_alone() {
     let (pair, kdc) = pair();
     let token = token(&kdc);
