@@ -1,0 +1,131 @@
+//! Whatever strangers put into armor, SPAKE messages, cookies and one-time code requests: no panic, and nothing believed that was not proven.
+//!
+//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use bolero::check;
+use btmmd::entropy::SystemEntropy;
+use btmmd::lkdc::asn1;
+use btmmd::lkdc::crypto::spake_group::SpakeGroup;
+use btmmd::lkdc::crypto::{Etype, Key, usage};
+use btmmd::lkdc::fast::armor::Tgs;
+use btmmd::lkdc::fast::asn1::{KrbFastArmoredReq, PaFxFastRequest};
+use btmmd::lkdc::fast::client::Inside;
+use btmmd::lkdc::fast::envelope::{checksum, seal};
+use btmmd::lkdc::fast::kdc::{open_as, open_tgs};
+use btmmd::lkdc::fast::{Armor, CookieJar, FastOptions, PA_FX_COOKIE, PA_FX_FAST};
+use btmmd::lkdc::name::Principal;
+use btmmd::lkdc::otp;
+use btmmd::lkdc::spake::client::Client;
+use btmmd::lkdc::spake::kdc::{Message, challenge, finish, read};
+use rasn_kerberos::{KdcOptions, KdcReqBody, PaData};
+
+const AP_REQ: &[u8] = b"ap-req";
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+/// Keys that fuzzing does not know.
+struct Keys {
+    subkey: Key,
+    session: Key,
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let key = || Key::random(Etype::Aes256CtsHmacSha1_96, &mut SystemEntropy);
+    Keys { subkey: key(), session: key() }
+});
+
+fn body() -> KdcReqBody {
+    KdcReqBody {
+        kdc_options: KdcOptions(asn1::flags(0)),
+        cname: Some(Principal::user("alice").to_message()),
+        realm: asn1::string("LKDC"),
+        sname: None,
+        from: None,
+        till: asn1::time(now()),
+        rtime: None,
+        nonce: 7,
+        etype: vec![18],
+        addresses: None,
+        enc_authorization_data: None,
+        additional_tickets: None,
+    }
+}
+
+#[test]
+fn any_octets_are_no_armor() {
+    check!().with_type::<Vec<u8>>().for_each(|octets| {
+        let keys = |etype, _| (etype == Etype::Aes256CtsHmacSha1_96).then(|| KEYS.session.clone());
+        let tgs = Tgs { realm: "LKDC", keys: &keys, skew: Duration::from_secs(300) };
+        assert!(open_as(octets, AP_REQ, tgs, now()).is_err());
+        assert!(open_tgs(octets, AP_REQ, Some(&KEYS.subkey), &KEYS.session).is_err());
+        let pa = PaData { r#type: PA_FX_FAST, value: octets.clone().into() };
+        assert!(Armor::of_tgs(&KEYS.subkey, &KEYS.session).open_reply(&[pa], 7, AP_REQ).is_err());
+    });
+}
+
+#[test]
+fn any_octets_inside_good_armor_are_a_request_that_reads_back_or_an_error() {
+    check!().with_type::<Vec<u8>>().for_each(|octets| {
+        let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
+        let request = PaFxFastRequest::Armored(armored(&armor, octets));
+        if let Ok(inner) = open_tgs(&asn1::encode(&request), AP_REQ, Some(&KEYS.subkey), &KEYS.session) {
+            assert!(octets.windows(inner.raw_body.len()).any(|part| part == inner.raw_body));
+            assert!(inner.armored_by.is_none());
+        }
+    });
+}
+
+/// Made as our own client makes it, then with `octets` in place of what is inside.
+fn armored(armor: &Armor, octets: &[u8]) -> KrbFastArmoredReq {
+    let inside = Inside { options: FastOptions(0), padata: &[], body: &body() };
+    let pa = armor.request(&inside, AP_REQ, &mut SystemEntropy);
+    let PaFxFastRequest::Armored(mut request) = asn1::decode(&pa.value).expect("as made") else { panic!("one kind") };
+    assert_eq!(request.req_checksum, checksum(armor.key(), usage::FAST_REQ_CHECKSUM, AP_REQ));
+    request.enc_fast_req = seal(armor.key(), usage::FAST_ENC, octets, &mut SystemEntropy);
+    request
+}
+
+#[test]
+fn a_damaged_request_asks_for_the_same_or_for_nothing() {
+    let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
+    let inside = Inside { options: FastOptions(0), padata: &[], body: &body() };
+    let made = armor.request(&inside, AP_REQ, &mut SystemEntropy).value.to_vec();
+    check!().with_type::<(u16, u8)>().cloned().for_each(|(place, value)| {
+        let mut damaged = made.clone();
+        let place = usize::from(place) % damaged.len();
+        damaged[place] = value;
+        if let Ok(inner) = open_tgs(&damaged, AP_REQ, Some(&KEYS.subkey), &KEYS.session) {
+            assert_eq!(inner.body, body());
+        }
+    });
+}
+
+#[test]
+fn any_octets_in_spake_prove_no_password() {
+    let made = challenge(SpakeGroup::Edwards25519, &KEYS.session, None, &mut SystemEntropy).secret;
+    check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(value, remembered)| {
+        assert!(Client::new().challenged(value, &KEYS.session, b"body", &mut SystemEntropy).is_err());
+        if let Ok(Message::Response(response)) = read(value) {
+            assert!(finish(&response, &made, &KEYS.session, b"body").is_err());
+            assert!(finish(&response, remembered, &KEYS.session, b"body").is_err());
+        }
+    });
+}
+
+#[test]
+fn any_octets_are_no_cookie_and_no_answer_to_a_challenge_for_a_code() {
+    check!().with_type::<Vec<u8>>().for_each(|octets| {
+        let (jar, alice) = (CookieJar::new(KEYS.session.clone()), Principal::user("alice"));
+        let cookie = PaData { r#type: PA_FX_COOKIE, value: octets.clone().into() };
+        assert!(jar.open(&[cookie], &alice, now()).is_err());
+        if let Ok(challenge) = otp::client::Challenge::read(octets) {
+            let answer = challenge.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy);
+            assert!(asn1::decode::<otp::asn1::PaOtpRequest>(&answer).is_ok());
+        }
+    });
+}
