@@ -1,6 +1,6 @@
 //! Credential caches: where a user's tickets are, in the form that kinit, klist, ssh and all others share.
 //!
-//! - [`format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `linux`: files.
+//! - [`mod@format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `linux`: files.
 
 pub mod format;
 mod linux;

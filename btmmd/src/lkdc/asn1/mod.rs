@@ -2,9 +2,9 @@
 //!
 //! - [`bounds`]: size and depth are checked before anything is decoded.
 //! - [`nonce`]: requests whose nonce has a sign.
-//! - [`time`]: `KerberosTime` without fractions of a second.
-//! - [`flags`]: bit strings of at least 32 bits.
-//! - [`write`]: DER written without a value tree.
+//! - [`mod@time`]: `KerberosTime` without fractions of a second.
+//! - [`mod@flags`]: bit strings of at least 32 bits.
+//! - [`mod@write`]: DER written without a value tree.
 //! - [`raw`]: parts of a request as the sender encoded them, which checksums cover.
 
 pub mod bounds;

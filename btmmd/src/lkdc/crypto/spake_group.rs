@@ -212,7 +212,7 @@ impl SpakeTranscript {
     }
 }
 
-/// K'[n] (RFC 9588 §6): 0 is the reply key, 1 and up encrypt factors.
+/// `K'[n]` (RFC 9588 §6): 0 is the reply key, 1 and up encrypt factors.
 pub fn spake_key(key: &Key, secret: &SpakeSecret, shared: &[u8], transcript: &SpakeTranscript, req_body: &[u8], n: u32) -> Key {
     let etype = key.etype();
     let hash = Sha256::new_with_prefix("SPAKEkey")
