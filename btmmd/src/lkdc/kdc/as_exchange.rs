@@ -260,13 +260,11 @@ fn issue(
     let grant = grant(kdc, request, view, asked, &proof, entropy)?;
     let sealed = sealed(kdc, view, asked, &grant, &proof.strengths, entropy)?;
     let own = view.entry.zip(view.client_key);
-    let mut padata = proof.padata;
+    let padata = proof.padata;
     let (reply_key, kvno) = match (&proof.reply_key, own) {
         (Some(key), _) => (key, None),
-        (None, Some((entry, key))) => {
-            padata.extend(etype_info::etype_info2(entry, &[key.etype()]));
-            (key, entry.current().map(|keys| keys.kvno))
-        }
+        // No ETYPE-INFO2: who has proven to know the key needs no salt, and without it the reply fits into a datagram.
+        (None, Some((entry, key))) => (key, entry.current().map(|keys| keys.kvno)),
         (None, None) => return Err(Refusal::new(ErrorCode::KDC_ERR_NULL_KEY, "there is no key for the reply")),
     };
     let end = Finished { realm: &asked.crealm, client: &asked.client, ticket: &sealed };
