@@ -2,6 +2,7 @@
 pub mod account;
 pub mod bench_connect;
 pub mod bench_gate;
+pub mod bench_kdc;
 pub mod bench_tunnel;
 pub mod demo;
 pub mod frames;

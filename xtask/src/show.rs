@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use crate::{build_ebpf, setup};
 
 /// Measurements that need nothing but this kernel.
-const NATIVE: &[&str] = &["gate"];
+const NATIVE: &[&str] = &["gate", "kdc"];
 
 /// Measurements of work that needs the virtual machine: by a clock that counts instructions, so that neither the host nor emulation counts.
 const COUNTED: &[&str] = &["tunnel", "connect"];
@@ -18,7 +18,7 @@ const COUNTED: &[&str] = &["tunnel", "connect"];
 /// `cargo xtask bench`
 #[derive(clap::Args)]
 pub struct Bench {
-    /// Which measurement: tunnel, gate, connect
+    /// Which measurement: tunnel, gate, connect, kdc
     pub name: String,
     /// End with one line of JSON
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use btmm_tests::{bench_connect, bench_gate, bench_tunnel, demo};
+use btmm_tests::{bench_connect, bench_gate, bench_kdc, bench_tunnel, demo};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -28,6 +28,9 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Serve tickets, to be measured
+    #[command(hide = true)]
+    Kdc(bench_kdc::served::Arguments),
 }
 
 /// What there is to measure.
@@ -39,6 +42,8 @@ enum Bench {
     Connect,
     /// Nanoseconds of the gate per packet
     Gate,
+    /// Tickets per second, against krb5kdc
+    Kdc,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Task::Bench { name: Bench::Tunnel, json } => bench_tunnel::run(json),
         Task::Bench { name: Bench::Connect, json } => bench_connect::run(json),
         Task::Bench { name: Bench::Gate, json } => bench_gate::run(json),
+        Task::Bench { name: Bench::Kdc, json } => bench_kdc::run(json),
+        Task::Kdc(arguments) => bench_kdc::served::run(&arguments),
     };
     match told {
         Ok(()) => ExitCode::SUCCESS,

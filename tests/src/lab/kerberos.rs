@@ -38,7 +38,7 @@ pub use mit::MitKdc;
 /// Where a machine's Kerberos files lie; foreign programs see them there.
 pub const FOLDER: &str = "/run/krb5";
 /// Where a joined machine's state lies.
-const STATE: &str = "/var/lib/btmm";
+pub const STATE: &str = "/var/lib/btmm";
 /// The account's zone.
 pub const ZONE: &str = "alice.btmm.internal";
 

@@ -1,4 +1,5 @@
 //! MIT's KDC on a machine, as the other side or as the measure.
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,7 @@ pub struct MitKdc {
     etypes: String,
     workers: u32,
     lines: String,
+    sections: String,
 }
 
 impl MitKdc {
@@ -22,7 +24,14 @@ impl MitKdc {
     #[must_use]
     pub fn new(realm: &str) -> Self {
         let etypes = "aes256-cts-hmac-sha384-192:normal aes128-cts-hmac-sha256-128:normal aes256-cts:normal aes128-cts:normal";
-        Self { realm: realm.to_owned(), queries: Vec::new(), etypes: etypes.to_owned(), workers: 0, lines: String::new() }
+        Self {
+            realm: realm.to_owned(),
+            queries: Vec::new(),
+            etypes: etypes.to_owned(),
+            workers: 0,
+            lines: String::new(),
+            sections: String::new(),
+        }
     }
 
     /// A user with a password. Any certificate of the account stands in for the password.
@@ -62,8 +71,53 @@ impl MitKdc {
         self
     }
 
-    /// Makes the database and starts the KDC on port 88 of all addresses. The machine gets a `krb5.conf` with the realm.
+    /// Encryption types of all keys, as `supported_enctypes` lists them.
+    #[must_use]
+    pub fn etypes(mut self, list: &str) -> Self {
+        list.clone_into(&mut self.etypes);
+        self
+    }
+
+    /// A section more in `kdc.conf`.
+    #[must_use]
+    pub fn section(mut self, lines: &str) -> Self {
+        self.sections.push_str(&format!("{lines}\n"));
+        self
+    }
+
+    /// Makes the database and starts the KDC on port 88 of all addresses, with a trace in `kdc.trace`. The machine gets a `krb5.conf`
+    /// with the realm.
     pub fn start(&self, machine: &Machine) -> Result<Running> {
+        self.create(machine)?;
+        let mut command = self.command(machine);
+        command.env("KRB5_TRACE", format!("{FOLDER}/kdc.trace"));
+        Self::commence(machine, command)
+    }
+
+    /// Starts a KDC on the database of [`create`](Self::create), on another port.
+    pub fn serve(&self, machine: &Machine, port: u16) -> Result<Running> {
+        let mut command = self.command(machine);
+        command.args(["-p", &port.to_string(), "-P", &format!("{FOLDER}/kdc-{port}.pid")]);
+        Self::commence(machine, command)
+    }
+
+    fn command(&self, machine: &Machine) -> Command {
+        let mut command = machine.node.foreign("krb5kdc");
+        command.arg("-n");
+        if self.workers > 0 {
+            command.args(["-w", &self.workers.to_string()]);
+        }
+        command
+    }
+
+    fn commence(machine: &Machine, command: Command) -> Result<Running> {
+        let mut kdc = machine.node.spawn(command)?;
+        kdc.wait_for("commencing operation", Duration::from_secs(20))?;
+        Ok(kdc)
+    }
+
+    /// Makes the database, and writes a `krb5.conf` with the realm.
+    pub fn create(&self, machine: &Machine) -> Result<()> {
         machine.configure(&self.client_conf(machine))?;
         machine.write_foreign("/etc/krb5kdc/kdc.conf", self.conf())?;
         std::fs::create_dir_all(machine.node.path("/run/lab/root/var/lib/krb5kdc"))?;
@@ -76,14 +130,7 @@ impl MitKdc {
         for query in &self.queries {
             run(&["kadmin.local", "-r", &self.realm, "-q", query])?;
         }
-        let mut command = machine.node.foreign("krb5kdc");
-        command.arg("-n").env("KRB5_TRACE", format!("{FOLDER}/kdc.trace"));
-        if self.workers > 0 {
-            command.args(["-w", &self.workers.to_string()]);
-        }
-        let mut kdc = machine.node.spawn(command)?;
-        kdc.wait_for("commencing operation", Duration::from_secs(20))?;
-        Ok(kdc)
+        Ok(())
     }
 
     /// Its libkrb5 must not ask that a certificate names the principal: those of the account name only the account's own realm.
@@ -98,11 +145,12 @@ impl MitKdc {
              database_name = /var/lib/krb5kdc/principal\n        key_stash_file = /var/lib/krb5kdc/stash\n        max_life = 10h\n        \
              max_renewable_life = 7d\n        master_key_type = aes256-cts\n        supported_enctypes = {}\n        \
              pkinit_identity = {}\n        pkinit_anchors = FILE:{FOLDER}/account.pem\n        spake_preauth_kdc_challenge = edwards25519\n{}    }}\n\
-             [logging]\n    kdc = STDERR\n",
+             {}[logging]\n    kdc = STDERR\n",
             self.realm,
             self.etypes,
             format_args!("FILE:{FOLDER}/machine.pem,{FOLDER}/machine.key"),
-            self.lines
+            self.lines,
+            self.sections
         )
     }
 }

@@ -1,0 +1,225 @@
+//! `cargo xtask bench kdc`: tickets per second of our KDC and of MIT's krb5kdc, under the same load on the same cores.
+//!
+//! Everything runs on one machine of the lab, over its loopback interface. With one core, that core has the KDC and another one the
+//! load; with two, they share both. Each pair measures ours, then krb5kdc with one worker and with two, and the better of these counts
+//! as the baseline. All long-term and session keys are aes256-cts-hmac-sha1-96; both write a line of log for each request; krb5kdc does
+//! not write to its database. A headline is the worse of the ratios with one core and with two.
+
+pub mod load;
+pub mod requests;
+pub mod served;
+pub mod subject;
+
+use anyhow::{Result, ensure};
+use btmmd::lkdc::pkinit::Signatory;
+use serde::Serialize;
+
+use crate::lab::kerberos::{FOLDER, Machine, MitKdc, Pair};
+use subject::{Subject, on_cores, start_mit, start_ours};
+
+/// Pairs of ours and baseline, in turn; the medians count.
+const PAIRS: usize = 5;
+/// Requests in one measurement.
+const REQUESTS: usize = 5000;
+/// Of those with a signature.
+const SIGNED: usize = 300;
+/// Size of the crowds that must make no difference.
+const FEW: u32 = 10;
+const MANY: u32 = 100_000;
+/// Load under which latency is measured, of what krb5kdc can do with one core.
+const OFFERED: f64 = 0.5;
+/// The first of the ports.
+const PORT: u16 = 8800;
+
+/// One line of the result, as every bench prints it.
+#[derive(Serialize)]
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    baseline: f64,
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    bench: &'static str,
+    results: Vec<Figure>,
+}
+
+/// Which cores do what.
+struct Cores {
+    kdc: &'static [usize],
+    load: &'static [usize],
+}
+
+const ONE: Cores = Cores { kdc: &[0], load: &[1] };
+const TWO: Cores = Cores { kdc: &[0, 1], load: &[0, 1] };
+
+/// Measures, and prints a table, or one line of JSON.
+///
+/// # Errors
+/// Without root, with fewer than two cores, or when a KDC refuses a request.
+pub fn run(json: bool) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    ensure!(cores >= 2, "this needs two cores, one for the KDC and one for the load");
+    let pair = Pair::new()?;
+    let mit = subject::mit(&pair.imac)?;
+    let client = served::signatory(&pair.laptop.node.path(FOLDER))?;
+    let bench = Bench { machine: &pair.imac, mit: &mit, realm: pair.imac.realm(), client };
+    let (one, two) = (bench.rates(&ONE)?, bench.rates(&TWO)?);
+    let mut results = Vec::new();
+    for (one, two) in one.iter().zip(&two) {
+        let worse = if one.1.ratio() < two.1.ratio() { &one.1 } else { &two.1 };
+        results.push(worse.figure(format!("{}-rate-vs-krb5kdc", one.0), "1/s"));
+        results.push(one.1.figure(format!("{}-rate-1-core", one.0), "1/s"));
+        results.push(two.1.figure(format!("{}-rate-2-cores", one.0), "1/s"));
+    }
+    let offered = one.first().map_or(0.0, |(_, rate)| rate.theirs) * OFFERED;
+    results.push(bench.latency(offered)?.figure("as-p99-vs-krb5kdc".to_owned(), "ms"));
+    results.push(bench.flatness()?);
+    if !json {
+        for Figure { name, value, unit, baseline, ratio } in &results {
+            println!("{name:24} {value:10.2} {unit:5}  baseline {baseline:10.2}  ratio {ratio:.2}");
+        }
+    }
+    println!("{}", serde_json::to_string(&Report { bench: "kdc", results })?);
+    Ok(())
+}
+
+/// What is measured, and against what.
+struct Bench<'a> {
+    machine: &'a Machine,
+    mit: &'a MitKdc,
+    realm: String,
+    /// Who asks with a certificate.
+    client: Signatory,
+}
+
+/// The KDCs while they are measured.
+struct Subjects {
+    ours: Subject,
+    theirs: Vec<Subject>,
+}
+
+/// Medians over the pairs; of krb5kdc, the better of one worker and two.
+struct Medians {
+    ours: f64,
+    theirs: f64,
+    better: Better,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Better {
+    More,
+    Less,
+}
+
+impl Medians {
+    fn ratio(&self) -> f64 {
+        match self.better {
+            Better::More => self.ours / self.theirs,
+            Better::Less => self.theirs / self.ours,
+        }
+    }
+
+    fn figure(&self, name: String, unit: &'static str) -> Figure {
+        Figure { name, value: self.ours, unit, baseline: self.theirs, ratio: self.ratio() }
+    }
+}
+
+impl Bench<'_> {
+    fn start(&self, cores: &Cores) -> Result<Subjects> {
+        on_cores(cores.kdc, || {
+            let theirs = [1, 2].map(|workers| start_mit(self.mit, self.machine, workers, PORT + u16::try_from(workers)?));
+            Ok(Subjects { ours: start_ours(self.machine, cores.kdc.len(), 0, PORT)?, theirs: theirs.into_iter().collect::<Result<_>>()? })
+        })
+    }
+
+    /// Rates of each kind of request.
+    fn rates(&self, cores: &Cores) -> Result<Vec<(&'static str, Medians)>> {
+        let subjects = self.start(cores)?;
+        let password = |subject: &Subject| {
+            let load = requests::by_password(&self.realm, REQUESTS)?;
+            self.load(cores, || load.rate(subject.address))
+        };
+        let ticket = |subject: &Subject| {
+            let tickets = self.load(cores, || requests::tickets(&self.realm, subject.address))?;
+            let load = requests::by_ticket(&self.realm, &tickets, REQUESTS)?;
+            self.load(cores, || load.rate(subject.address))
+        };
+        let certificate = |may_reuse| {
+            move |subject: &Subject| {
+                let load = requests::by_certificate(&self.realm, &self.client, may_reuse, SIGNED)?;
+                self.load(cores, || load.rate_of_streams(subject.address))
+            }
+        };
+        Ok(vec![
+            ("as", compare(&subjects, Better::More, password)?),
+            ("pkinit", compare(&subjects, Better::More, certificate(false))?),
+            ("pkinit-reuse", compare(&subjects, Better::More, certificate(true))?),
+            ("tgs", compare(&subjects, Better::More, ticket)?),
+        ])
+    }
+
+    /// 99th percentile of the time to a ticket, with one core, at `rate` requests per second.
+    fn latency(&self, rate: f64) -> Result<Medians> {
+        let subjects = self.start(&ONE)?;
+        compare(&subjects, Better::Less, |subject| {
+            let load = requests::by_password(&self.realm, REQUESTS)?;
+            let mut latencies = self.load(&ONE, || load.latencies(subject.address, rate))?;
+            latencies.sort_by(f64::total_cmp);
+            Ok(latencies.get(latencies.len() * 99 / 100).copied().unwrap_or(f64::NAN))
+        })
+    }
+
+    /// Rate with many principals over the rate with few, the two in turn.
+    fn flatness(&self) -> Result<Figure> {
+        let start = |crowd, port| on_cores(ONE.kdc, || start_ours(self.machine, 1, crowd, port));
+        let (few, many) = (start(FEW, PORT)?, start(MANY, PORT + 1)?);
+        let rate = |subject: &Subject, crowd, round| {
+            let load = requests::by_member(&self.realm, crowd, REQUESTS, round)?;
+            self.load(&ONE, || load.rate(subject.address))
+        };
+        let (mut with_few, mut with_many) = (Vec::new(), Vec::new());
+        for round in 0..=PAIRS {
+            let (one, other) = (rate(&few, FEW, round)?, rate(&many, MANY, round)?);
+            // The first round warms up.
+            if round > 0 {
+                with_few.push(one);
+                with_many.push(other);
+            }
+        }
+        let (value, baseline) = (median(with_many), median(with_few));
+        Ok(Figure { name: "principals-flatness".to_owned(), value, unit: "1/s", baseline, ratio: value / baseline })
+    }
+
+    /// In the machine, on the cores of the load.
+    fn load<T: Send>(&self, cores: &Cores, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        on_cores(cores.load, || self.machine.node.enter(work)?)
+    }
+}
+
+fn compare(subjects: &Subjects, better: Better, measure: impl Fn(&Subject) -> Result<f64>) -> Result<Medians> {
+    let (mut ours, mut theirs) = (Vec::new(), vec![Vec::new(); subjects.theirs.len()]);
+    for round in 0..=PAIRS {
+        let own = measure(&subjects.ours)?;
+        let others = subjects.theirs.iter().map(&measure).collect::<Result<Vec<f64>>>()?;
+        // The first round warms up.
+        if round > 0 {
+            ours.push(own);
+            theirs.iter_mut().zip(others).for_each(|(samples, sample)| samples.push(sample));
+        }
+    }
+    let best = |one: f64, other: f64| if better == Better::More { one.max(other) } else { one.min(other) };
+    let theirs: Vec<f64> = theirs.into_iter().map(median).collect();
+    let ours = median(ours);
+    // Progress is no result.
+    eprintln!("ours {ours:.2}, krb5kdc with one worker and with two {theirs:.2?}");
+    Ok(Medians { ours, theirs: theirs.into_iter().reduce(best).unwrap_or(f64::NAN), better })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
