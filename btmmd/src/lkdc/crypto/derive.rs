@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::cts::{BLOCK, Schedule};
 use super::etype::{Etype, Family};
-use super::fold::n_fold;
+use super::fold::{fold_into_block, n_fold};
 use super::mac::{Mac, Tag};
 
 /// Room for the longest derived key.
@@ -16,8 +16,11 @@ pub(super) type KeyOctets = Zeroizing<[u8; 32]>;
 /// DR(key, constant) = DK, since random-to-key of AES changes nothing. Only the first `key_length` octets count.
 pub(super) fn dk(etype: Etype, base: &Schedule, constant: &[u8]) -> KeyOctets {
     let mut out = KeyOctets::default();
-    let mut block = Zeroizing::new([0; BLOCK]);
-    n_fold(constant, block.as_mut_slice());
+    let mut block = Zeroizing::new(fold_into_block(constant).unwrap_or_else(|| {
+        let mut folded = [0; BLOCK];
+        n_fold(constant, &mut folded);
+        folded
+    }));
     for chunk in out[..etype.key_length()].chunks_exact_mut(BLOCK) {
         base.encrypt_block(&mut block);
         chunk.copy_from_slice(block.as_slice());
@@ -121,21 +124,32 @@ const REMEMBERED: usize = 6;
 
 /// Found without a lock; a usage beyond the remembered ones is derived again each time.
 struct PerUsage<T> {
-    slots: [OnceLock<Box<(u32, T)>>; REMEMBERED],
+    slots: [Slot<T>; REMEMBERED],
+}
+
+/// A usage, and from its second time on what was derived for it: most keys live for one message of each usage, and pay nothing for a memory.
+struct Slot<T> {
+    usage: OnceLock<u32>,
+    derived: OnceLock<Box<T>>,
 }
 
 impl<T> Default for PerUsage<T> {
     fn default() -> Self {
-        Self { slots: Default::default() }
+        let slot = |_| Slot { usage: OnceLock::new(), derived: OnceLock::new() };
+        Self { slots: std::array::from_fn(slot) }
     }
 }
 
 impl<T> PerUsage<T> {
     fn with<R>(&self, usage: u32, make: impl Fn() -> T, with: impl FnOnce(&T) -> R) -> R {
         for slot in &self.slots {
-            let entry = slot.get_or_init(|| Box::new((usage, make())));
-            if entry.0 == usage {
-                return with(&entry.1);
+            let mut first = false;
+            let taken = slot.usage.get_or_init(|| {
+                first = true;
+                usage
+            });
+            if *taken == usage {
+                return if first { with(&make()) } else { with(slot.derived.get_or_init(|| Box::new(make()))) };
             }
         }
         with(&make())
