@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime};
 
+use btmm_tests::lab::Running;
 use btmm_tests::lab::kerberos::{Conf, Machine, Pair, ZONE, pem};
-use btmm_tests::lab::{Finished, Running};
 use btmmd::account::authority::Authority;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::account::public_key::PublicKey;
@@ -18,34 +18,17 @@ use btmmd::lkdc::pkinit::{PkinitQuestion, Signatory};
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// `imac` with our KDC, and `laptop` with its realm in `krb5.conf`.
 fn pair() -> (Pair, Running) {
-    let pair = Pair::new().expect("two machines");
-    let kdc = pair.imac.start_kdc(&["--password", "alice=correct horse battery"]).expect("our KDC");
-    pair.laptop.configure(&Conf::new().realm_of(&pair.imac)).expect("a krb5.conf");
-    (pair, kdc)
-}
-
-fn alice(pair: &Pair) -> String {
-    format!("alice@{}", pair.imac.realm())
-}
-
-/// What a tool said, with the KDC's words when it was not content.
-#[track_caller]
-fn good(result: anyhow::Result<Finished>, kdc: &Running) -> Finished {
-    match result {
-        Ok(finished) => finished,
-        Err(error) => panic!("{error:#}\n--- our KDC\n{}", kdc.log()),
-    }
+    Pair::with_kdc(&["--password", "alice=correct horse battery"]).expect("our KDC")
 }
 
 #[test]
 fn a_certificate_gets_tickets_over_udp_and_tcp() {
-    let (pair, kdc) = pair();
+    let (pair, _kdc) = pair();
     let laptop = &pair.laptop;
     for (limit, transport) in [("1", "stream"), ("32700", "dgram")] {
         laptop.configure(&Conf::new().realm_of(&pair.imac).set(&format!("udp_preference_limit = {limit}"))).expect("a krb5.conf");
-        good(laptop.kinit_by_certificate(&[&alice(&pair)]), &kdc);
+        laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("done");
         let trace = laptop.trace();
         assert!(trace.contains(&format!("from {transport} {}", pair.imac.inner)), "not over {transport}:\n{trace}");
         for step in
@@ -53,19 +36,19 @@ fn a_certificate_gets_tickets_over_udp_and_tcp() {
         {
             assert!(trace.contains(step), "{step:?} is not in\n{trace}");
         }
-        good(laptop.kvno(&[&pair.imac.service("host", &pair.imac.realm())]), &kdc);
-        let list = good(laptop.klist(&["-e"]), &kdc).out;
-        assert!(list.contains(&format!("Default principal: {}", alice(&pair))), "{list}");
-        good(laptop.kdestroy(), &kdc);
+        laptop.kvno(&[&pair.imac.service("host", &pair.imac.realm())]).expect("done");
+        let list = laptop.klist(&["-e"]).expect("done").out;
+        assert!(list.contains(&format!("Default principal: {}", pair.user("alice"))), "{list}");
+        laptop.kdestroy().expect("done");
     }
 }
 
 #[test]
 fn a_machine_is_itself_by_its_certificate() {
-    let (pair, kdc) = pair();
+    let (pair, _kdc) = pair();
     let itself = format!("host/{}@{}", pair.laptop.fqdn(), pair.imac.realm());
-    good(pair.laptop.kinit_by_certificate(&[&itself]), &kdc);
-    assert!(good(pair.laptop.klist(&[]), &kdc).out.contains(&itself));
+    pair.laptop.kinit_by_certificate(&[&itself]).expect("done");
+    assert!(pair.laptop.klist(&[]).expect("done").out.contains(&itself));
     let other = format!("host/{}@{}", pair.imac.fqdn(), pair.imac.realm());
     let refused = format!("{:#}", pair.laptop.kinit_by_certificate(&[&other]).expect_err("that is somebody else"));
     assert!(refused.contains("Client name mismatch"), "{refused}");
@@ -73,13 +56,13 @@ fn a_machine_is_itself_by_its_certificate() {
 
 #[test]
 fn stock_clients_agree_in_modp_groups_14_and_16() {
-    let (pair, kdc) = pair();
+    let (pair, _kdc) = pair();
     // The public value alone makes the requests of the larger group larger, too.
     let mut lengths = Vec::new();
     for bits in ["2048", "4096"] {
         let conf = Conf::new().realm_of(&pair.imac).realm_with(&pair.imac.realm(), &format!("pkinit_dh_min_bits = {bits}"));
         pair.laptop.configure(&conf).expect("a krb5.conf");
-        good(pair.laptop.kinit_by_certificate(&[&alice(&pair)]), &kdc);
+        pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("done");
         let trace = pair.laptop.trace();
         let sizes = trace.split("Sending request (").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok());
         lengths.push(sizes.max().unwrap_or_default());
@@ -89,21 +72,21 @@ fn stock_clients_agree_in_modp_groups_14_and_16() {
 
 #[test]
 fn a_client_that_does_not_say_who_it_is_gets_armor_and_a_certificate_goes_inside() {
-    let (pair, kdc) = pair();
+    let (pair, _kdc) = pair();
     let laptop = &pair.laptop;
     let armor = "FILE:/run/krb5/armor";
-    good(laptop.kinit(&["-n", "-c", armor, &format!("@{}", pair.imac.realm())], None), &kdc);
-    let list = good(laptop.klist(&["-f", "-c", armor]), &kdc).out;
+    laptop.kinit(&["-n", "-c", armor, &format!("@{}", pair.imac.realm())], None).expect("done");
+    let list = laptop.klist(&["-f", "-c", armor]).expect("done").out;
     assert!(list.contains("Default principal: WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS"), "{list}");
-    good(laptop.kinit_by_certificate(&["-T", armor, &alice(&pair)]), &kdc);
+    laptop.kinit_by_certificate(&["-T", armor, &pair.user("alice")]).expect("done");
     let trace = laptop.trace();
     assert!(trace.contains("FAST") && trace.contains("PKINIT client verified DH reply"), "{trace}");
 }
 
 #[test]
 fn a_freshness_token_is_given_and_comes_back() {
-    let (pair, kdc) = pair();
-    good(pair.laptop.kinit_by_certificate(&[&alice(&pair)]), &kdc);
+    let (pair, _kdc) = pair();
+    pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("done");
     assert!(pair.laptop.trace().contains("PKINIT client received freshness token from KDC"), "{}", pair.laptop.trace());
 }
 
@@ -120,7 +103,7 @@ fn credentials(machine: &Machine, authority: &Authority, name: &str, at: SystemT
 fn a_removed_machine_and_one_of_another_account_are_refused_each_with_its_own_error() {
     let (pair, kdc) = pair();
     let laptop = &pair.laptop;
-    let refusal = |identity: &str| format!("{:#}", laptop.kinit(&["-X", identity, &alice(&pair)], None).expect_err("refused"));
+    let refusal = |identity: &str| format!("{:#}", laptop.kinit(&["-X", identity, &pair.user("alice")], None).expect_err("refused"));
     // In possession of a certificate of the account, and not on its roster.
     let removed = credentials(laptop, &pair.authority, "lost", SystemTime::now() - Duration::from_secs(3600));
     let refused = refusal(&removed);
@@ -141,7 +124,7 @@ fn an_expired_certificate_is_refused_with_its_own_error() {
     let (pair, kdc) = pair();
     // MIT's client looks at its own certificate first and sends nothing. So this is its request, signed anew.
     let requests = relay(&pair, |_| {});
-    good(pair.laptop.kinit_by_certificate(&[&alice(&pair)]), &kdc);
+    pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("done");
     let request = requests.recv().expect("its first request");
     let body = btmmd::lkdc::asn1::req_body(&request).expect("a body");
     let key = MachineKey::from_pem(pair.laptop.key.to_pem().expect("PEM").as_bytes()).expect("the laptop's key");
@@ -240,7 +223,7 @@ fn a_tampered_auth_pack_is_refused_with_its_own_error() {
             request[cusec.expect("a cusec of three octets")] ^= 1;
         }
     });
-    let refused = format!("{:#}", pair.laptop.kinit_by_certificate(&[&alice(&pair)]).expect_err("refused"));
+    let refused = format!("{:#}", pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect_err("refused"));
     assert!(refused.contains("Invalid signature"), "{refused}\n{}", kdc.log());
     assert!(requests.iter().take(2).count() == 2);
 }
@@ -249,7 +232,7 @@ fn a_tampered_auth_pack_is_refused_with_its_own_error() {
 fn a_replayed_request_is_refused_with_its_own_error_and_a_repeated_one_gets_its_reply_again() {
     let (pair, kdc) = pair();
     let requests = relay(&pair, |_| {});
-    good(pair.laptop.kinit_by_certificate(&[&alice(&pair)]), &kdc);
+    pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("done");
     let request = requests.iter().take(2).last().expect("the request with a proof");
     assert!(request.len() > 1500, "{} octets", request.len());
     assert_eq!(send(&pair.laptop, &pair, &request).first(), Some(&AS_REP), "lost replies are sent again");

@@ -94,6 +94,21 @@ impl Pair {
         Ok(pair)
     }
 
+    /// Makes them with our KDC on `imac`, started with these arguments of `btmm-kdc`, and its realm in `laptop`'s `krb5.conf`.
+    /// What the KDC wrote is shown when the test fails.
+    pub fn with_kdc(arguments: &[&str]) -> Result<(Self, Running)> {
+        let pair = Self::new()?;
+        let kdc = pair.imac.start_kdc(arguments)?;
+        pair.laptop.configure(&Conf::new().realm_of(&pair.imac))?;
+        Ok((pair, kdc))
+    }
+
+    /// A user of `imac`'s realm.
+    #[must_use]
+    pub fn user(&self, name: &str) -> String {
+        format!("{name}@{}", self.imac.realm())
+    }
+
     fn connect(&self) -> Result<()> {
         let (imac, laptop) = (&self.imac, &self.laptop);
         imac.node.ip(&format!("link add wire type veth peer name wire netns {}", laptop.node.pid()))?;
