@@ -9,9 +9,9 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
 
 use crate::account::{self, Account, ZONE, btmm, inner, retransmitted};
+use crate::figures::{self, Figure, median};
 use crate::lab::{Options, TwoHomes, finish};
 
 /// Rounds that count at each delay; one more goes before them.
@@ -20,6 +20,8 @@ const ROUNDS: usize = 5;
 const DELAYS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(50)];
 /// Round trips allowed: IKE and then TCP.
 const ROUND_TRIPS: f64 = 2.5 + 1.0;
+/// Work of our own that is allowed beside them, in milliseconds.
+const OWN_WORK: f64 = 50.0;
 /// Port of the server that speaks first.
 const PORT: u16 = 7;
 
@@ -27,13 +29,12 @@ const PORT: u16 = 7;
 pub fn run(json: bool) -> Result<()> {
     let mut results = Vec::new();
     for delay in DELAYS {
-        results.extend(measure(delay, json)?);
+        results.extend(measure(delay)?);
     }
-    println!("{}", json!({"bench": "connect", "results": results}));
-    Ok(())
+    figures::tell("connect", &results, json)
 }
 
-fn measure(delay: Duration, json: bool) -> Result<Vec<Value>> {
+fn measure(delay: Duration) -> Result<Vec<Figure>> {
     let homes = TwoHomes::with(&Options { delay, ..Options::default() })?;
     let _daemons = Account::found(&homes)?;
     let address = inner(&homes.imac)?;
@@ -57,20 +58,15 @@ fn measure(delay: Duration, json: bool) -> Result<Vec<Value>> {
     let (wait, spoken, trip) = (median(waits), median(spoken), median(trips));
     let travel = delay.as_secs_f64() * 2e3;
     let work = wait - 3.0 * travel;
-    let bound = ROUND_TRIPS * travel + 50.0;
-    let at = delay.as_millis();
-    if !json {
-        println!(
-            "{at} ms one way: name to connected {wait:.1} ms (bound {bound:.0}; {trip:.1} with the tunnel up), own work {work:.1} ms, \
-             to the server's first octet {spoken:.1} ms, segments sent again {again}"
-        );
-    }
-    let result = |name: String, value: f64, unit: &str, baseline: f64, ratio: f64| json!({"name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio});
+    let bound = ROUND_TRIPS * travel + OWN_WORK;
+    let name = |what: &str| format!("connect-{}ms{what}", delay.as_millis());
     Ok(vec![
-        result(format!("connect-{at}ms"), wait, "ms", bound, bound / wait),
-        result(format!("connect-{at}ms-own-work-ms"), work, "ms", trip - travel, (trip - travel) / work),
-        result(format!("connect-{at}ms-server-speaks-ms"), spoken, "ms", bound + travel, (bound + travel) / spoken),
-        result(format!("connect-{at}ms-segments-sent-again"), again as f64, "segments", 0.0, 1.0),
+        Figure::less(name(""), wait, "ms", bound),
+        Figure::less(name("-own-work-ms"), work, "ms", OWN_WORK),
+        Figure::less(name("-tunnel-up-ms"), trip, "ms", wait),
+        Figure::less(name("-server-speaks-ms"), spoken, "ms", bound + travel),
+        // None is allowed.
+        Figure { name: name("-segments-sent-again"), value: again as f64, unit: "segments", baseline: 0.0, ratio: f64::from(again == 0) },
     ])
 }
 
@@ -131,9 +127,4 @@ fn wait_for(connect: impl FnOnce() -> std::io::Result<TcpStream>) -> Result<Wait
     ensure!(octet == *b"!", "the server said {octet:?}");
     ensure!(stream.read(&mut octet)? == 0, "the server said more");
     Ok(Wait { connected, spoken })
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use aya::programs::{Program, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use btmmd::datapath::{Datapath, Settings, object};
-use serde::Serialize;
 
+use crate::figures::{self, Figure, median};
 use crate::frames::{IPV4, UDP, esp, ethernet, ike, ipv4, to_4500, udp};
 use crate::lab::Node;
 
@@ -20,22 +20,6 @@ const PROBES: u32 = 8;
 const FEW: u32 = 16;
 const MANY: u32 = 65_536;
 
-/// One line of the result, as every bench prints it.
-#[derive(Serialize)]
-struct Figure {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    baseline: f64,
-    ratio: f64,
-}
-
-#[derive(Serialize)]
-struct Report {
-    bench: &'static str,
-    results: Vec<Figure>,
-}
-
 /// Measures, and prints a table, or one line of JSON.
 ///
 /// # Errors
@@ -43,16 +27,7 @@ struct Report {
 pub fn run(json: bool) -> Result<()> {
     let node = Node::new("bench")?;
     let results = node.enter(measure)??;
-    if !json {
-        for figure in &results {
-            println!(
-                "{:26} {:8.2} {:5}  baseline {:8.2}  ratio {:.3}",
-                figure.name, figure.value, figure.unit, figure.baseline, figure.ratio
-            );
-        }
-    }
-    println!("{}", serde_json::to_string(&Report { bench: "gate", results })?);
-    Ok(())
+    figures::tell("gate", &results, json)
 }
 
 fn measure() -> Result<Vec<Figure>> {
@@ -76,13 +51,13 @@ fn measure() -> Result<Vec<Figure>> {
         ikes.figure("ike-ns"),
         others.figure("other-ns"),
         Figure {
-            name: "esp-accept-over-empty-ns",
+            name: "esp-accept-over-empty-ns".to_owned(),
             value: accept.ours - accept.empty,
             unit: "ns",
             baseline: accept.empty,
             ratio: accept.empty / accept.ours,
         },
-        Figure { name: "esp-accept-flatness", value: flatness, unit: "ratio", baseline: 1.0, ratio: 1.0 / flatness },
+        Figure::less("esp-accept-flatness", flatness, "ratio", 1.0),
     ])
 }
 
@@ -108,7 +83,7 @@ struct Pairs {
 
 impl Pairs {
     fn figure(&self, name: &'static str) -> Figure {
-        Figure { name, value: self.ours, unit: "ns", baseline: self.empty, ratio: self.empty / self.ours }
+        Figure::less(name, self.ours, "ns", self.empty)
     }
 }
 
@@ -140,9 +115,4 @@ fn nanoseconds(programs: &Ebpf, name: &str, frames: &[Vec<u8>]) -> Result<f64> {
         sum += program.test_run(options)?.duration.as_nanos() as f64;
     }
     Ok(sum / frames.len() as f64)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

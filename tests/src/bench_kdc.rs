@@ -12,8 +12,8 @@ pub mod subject;
 
 use anyhow::{Result, ensure};
 use btmmd::lkdc::pkinit::Signatory;
-use serde::Serialize;
 
+use crate::figures::{self, Figure, median};
 use crate::lab::kerberos::{FOLDER, Machine, MitKdc, Pair};
 use subject::{Subject, on_cores, start_mit, start_ours};
 
@@ -30,22 +30,6 @@ const MANY: u32 = 100_000;
 const OFFERED: f64 = 0.5;
 /// The first of the ports.
 const PORT: u16 = 8800;
-
-/// One line of the result, as every bench prints it.
-#[derive(Serialize)]
-struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    baseline: f64,
-    ratio: f64,
-}
-
-#[derive(Serialize)]
-struct Report {
-    bench: &'static str,
-    results: Vec<Figure>,
-}
 
 /// Which cores do what.
 struct Cores {
@@ -78,13 +62,7 @@ pub fn run(json: bool) -> Result<()> {
     let offered = one.first().map_or(0.0, |(_, rate)| rate.theirs) * OFFERED;
     results.push(bench.latency(offered)?.figure("as-p99-vs-krb5kdc".to_owned(), "ms"));
     results.push(bench.flatness()?);
-    if !json {
-        for Figure { name, value, unit, baseline, ratio } in &results {
-            println!("{name:24} {value:10.2} {unit:5}  baseline {baseline:10.2}  ratio {ratio:.2}");
-        }
-    }
-    println!("{}", serde_json::to_string(&Report { bench: "kdc", results })?);
-    Ok(())
+    figures::tell("kdc", &results, json)
 }
 
 /// What is measured, and against what.
@@ -191,7 +169,7 @@ impl Bench<'_> {
             }
         }
         let (value, baseline) = (median(with_many), median(with_few));
-        Ok(Figure { name: "principals-flatness".to_owned(), value, unit: "1/s", baseline, ratio: value / baseline })
+        Ok(Figure::more("principals-flatness", value, "1/s", baseline))
     }
 
     /// In the machine, on the cores of the load.
@@ -217,9 +195,4 @@ fn compare(subjects: &Subjects, better: Better, measure: impl Fn(&Subject) -> Re
     // Progress is no result.
     eprintln!("ours {ours:.2}, krb5kdc with one worker and with two {theirs:.2?}");
     Ok(Medians { ours, theirs: theirs.into_iter().reduce(best).unwrap_or(f64::NAN), better })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

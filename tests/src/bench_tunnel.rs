@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use serde_json::json;
 
 use crate::account::{Couple, inner};
+use crate::figures::{self, Figure, median};
 use crate::lab::{Node, finish};
 use crate::pair::{Outer, Pair};
 
@@ -71,8 +71,9 @@ pub fn compare(ours: Path<'_>, json: bool) -> Result<()> {
     if !json {
         spread(&samples);
     }
-    report(&samples.map(median), json);
-    Ok(())
+    let [ours, by_hand, wireguard] = samples.map(|rates| median(rates) / 1e6);
+    let results = [("throughput-vs-handmade", by_hand), ("throughput-vs-wireguard", wireguard)];
+    figures::tell("tunnel", &results.map(|(name, theirs)| Figure::more(name, ours, "Mbit/s", theirs)), json)
 }
 
 /// Says how far the rounds lie apart, for the reader to judge what a ratio is worth.
@@ -83,19 +84,6 @@ fn spread(samples: &[Vec<f64>; 3]) {
         let at = |quarter: usize| sorted.get(quarter * sorted.len().saturating_sub(1) / 4).map_or(0.0, |rate| rate / 1e6);
         println!("{name:10} quartiles of the rounds: {:.1} {:.1} {:.1} {:.1} {:.1} Mbit/s", at(0), at(1), at(2), at(3), at(4));
     }
-}
-
-fn report(medians: &[f64; 3], json: bool) {
-    let [ours, by_hand, wireguard] = medians.map(|rate| rate / 1e6);
-    if !json {
-        println!("TCP over our tunnel        {ours:8.1} Mbit/s   (medians of {ROUNDS} alternating rounds)");
-        println!("the same states by hand    {by_hand:8.1} Mbit/s   ours is {:.3} of it", ours / by_hand);
-        println!("kernel WireGuard           {wireguard:8.1} Mbit/s   ours is {:.3} of it", ours / wireguard);
-    }
-    let result =
-        |name, baseline: f64| json!({"name": name, "value": ours, "unit": "Mbit/s", "baseline": baseline, "ratio": ours / baseline});
-    let results = [result("throughput-vs-handmade", by_hand), result("throughput-vs-wireguard", wireguard)];
-    println!("{}", json!({"bench": "tunnel", "results": results}));
 }
 
 /// Bits per second of one TCP stream, by the receiver's clock from its first octet to its last.
@@ -126,11 +114,6 @@ fn stream(path: &Path<'_>) -> Result<f64> {
     sending.join().map_err(|_| anyhow!("the sender panicked"))??;
     ensure!(total > 0, "nothing arrived");
     Ok(total as f64 * 8.0 / seconds)
-}
-
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// The same interface, policies and states as ours, by `ip` alone: no guard, no daemon. The encapsulation sockets are the pair's.
@@ -176,15 +159,4 @@ fn set_up_wireguard(pair: &Pair) -> Result<Ipv6Addr> {
         end.node.ip(&format!("link set wg0 mtu 1420 up\nroute add {far}/128 dev wg0 src {inner}"))?;
     }
     Ok(right.network.address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::median;
-
-    #[test]
-    fn the_median_is_the_middle_one_in_any_order() {
-        assert!((median(vec![9.0, 1.0, 5.0]) - 5.0).abs() < f64::EPSILON);
-        assert!((median(vec![2.0]) - 2.0).abs() < f64::EPSILON);
-    }
 }

@@ -5,6 +5,7 @@ pub mod bench_gate;
 pub mod bench_kdc;
 pub mod bench_tunnel;
 pub mod demo;
+pub mod figures;
 pub mod frames;
 pub mod gate_run;
 pub mod lab;
