@@ -55,24 +55,23 @@ impl Kdcs {
 
     /// Carries an initial exchange to its end.
     pub async fn initial(&self, mut exchange: AsExchange) -> Result<Ticketed, Error> {
-        let mut request = exchange.start(clock::wall(), &mut SystemEntropy)?;
-        loop {
-            let answer = self.ask(&request).await?;
-            match exchange.receive(&answer, clock::wall(), &mut SystemEntropy)? {
-                Next::Send(next) => request = next,
-                Next::Done(grant) => return Ok(Ticketed { grant: *grant, offset: exchange.offset() }),
-            }
-        }
+        let first = exchange.start(clock::wall(), &mut SystemEntropy)?;
+        let grant = self.carry(first, |answer| exchange.receive(answer, clock::wall(), &mut SystemEntropy)).await?;
+        Ok(Ticketed { grant, offset: exchange.offset() })
     }
 
     /// Carries an exchange with a ticket-granting service to its end.
     pub async fn ticket(&self, mut exchange: TgsExchange) -> Result<Ticketed, Error> {
-        let mut request = exchange.start(clock::wall(), &mut SystemEntropy)?;
+        let first = exchange.start(clock::wall(), &mut SystemEntropy)?;
+        let grant = self.carry(first, |answer| exchange.receive(answer, clock::wall(), &mut SystemEntropy)).await?;
+        Ok(Ticketed { grant, offset: exchange.offset() })
+    }
+
+    async fn carry(&self, mut request: Vec<u8>, mut receive: impl FnMut(&[u8]) -> Result<Next, ClientError>) -> Result<Grant, Error> {
         loop {
-            let answer = self.ask(&request).await?;
-            match exchange.receive(&answer, clock::wall(), &mut SystemEntropy)? {
+            match receive(&self.ask(&request).await?)? {
                 Next::Send(next) => request = next,
-                Next::Done(grant) => return Ok(Ticketed { grant: *grant, offset: exchange.offset() }),
+                Next::Done(grant) => return Ok(*grant),
             }
         }
     }

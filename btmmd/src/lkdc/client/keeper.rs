@@ -1,7 +1,7 @@
 //! Has tickets ready for the peers that a tunnel leads to, and renews them before they end.
 //!
 //! A ticket is wanted while its peer is reachable: asking would raise a tunnel, and an idle one shall go. What was got before stays good
-//! until it ends. Nobody is asked anything: the sharing certificate speaks.
+//! until it ends. Nobody is asked anything: the sharing certificate speaks. The daemon does not drive it yet.
 //!
 //! ```text
 //!            reachable                granted              for each service
