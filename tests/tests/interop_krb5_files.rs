@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use btmm_tests::lab::kerberos::{Conf, FOLDER, MitKdc, Pair};
 use btmm_tests::lab::{Running, finish};
 use btmmd::entropy::SystemEntropy;
-use btmmd::lkdc::ccache::place::CachePlace;
+use btmmd::lkdc::ccache::place::{CachePlace, Whose};
 use btmmd::lkdc::ccache::{self, Credential, CredentialCache, SessionKey, Times, format};
 use btmmd::lkdc::crypto::Etype;
 use btmmd::lkdc::full_name::FullName;
@@ -225,6 +225,68 @@ fn with_a_ticket_of_kinit_we_get_others_and_renew_it() {
     let told = |arguments: &[&str]| format!("{:#}", finish(tickets(&pair, arguments)).expect_err("no such ticket"));
     assert!(told(&["get", "host@mars"]).contains("no machine \"mars\" is known"));
     assert!(told(&["renew", "host@imac"]).contains("no ticket that can be renewed for host@imac"));
+    let silent = told(&["renew"]);
+    assert!(silent.contains("no KDC answers at"), "{silent}");
+}
+
+/// A user who has no keys: those of real ones are not to be touched.
+const NOBODY_S_KEYS: &str = "54321";
+
+/// A collection in this process's session that is removed at the end.
+struct Keys(String);
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        for member in self.place().and_then(|place| ccache::members(&place).ok()).unwrap_or_default() {
+            let _ = ccache::destroy(&member);
+        }
+    }
+}
+
+impl Keys {
+    fn place(&self) -> Option<CachePlace> {
+        CachePlace::parse(&self.0, &Whose { uid: 0, user: "root".to_owned() }).ok()
+    }
+}
+
+#[test]
+fn tickets_in_the_kernel_s_keys_are_shared_both_ways() {
+    let (pair, _kdc) = signed_in();
+    for anchor in ["session", "user", "persistent"] {
+        let collection = if anchor == "persistent" { NOBODY_S_KEYS.to_owned() } else { format!("btmm-test-{}", std::process::id()) };
+        let keys = Keys(format!("KEYRING:{anchor}:{collection}"));
+        let foreign = |program: &str, arguments: &[&str], input: &str| {
+            let mut command = pair.laptop.program(program, arguments);
+            command.env("KRB5CCNAME", &keys.0);
+            btmm_tests::lab::feed(command, input)
+        };
+        let ours = |arguments: &[&str]| {
+            let mut command = tickets(&pair, arguments);
+            command.env("KRB5CCNAME", &keys.0);
+            finish(command)
+        };
+        // Theirs, read and changed by us.
+        foreign("kinit", &["alice@EXAMPLE.TEST"], "a secret\n").expect("a ticket");
+        foreign("kvno", &[&format!("{HOST}@{REALM}")], "").expect("a service ticket");
+        let text = ours(&[]).expect("a list").out;
+        assert!(text.contains(": 2 tickets of alice\n") && text.contains("host     imac.alice.btmm.internal  password"), "{text}");
+        assert_eq!(ours(&["rm", "host@imac"]).expect("removed").out, "1 ticket removed\n");
+        let list = foreign("klist", &["-e"], "").expect("a list").out;
+        assert!(list.contains("krbtgt/EXAMPLE.TEST") && !list.contains("host/imac"), "{list}");
+        foreign("kvno", &[&format!("{HOST}@{REALM}")], "").expect("the service ticket again");
+
+        // Ours, read by them and used: a copy of the file, under another client's name in the collection.
+        let place = keys.place().expect("a place");
+        let [member] = ccache::members(&place).expect("members").try_into().expect("one cache");
+        let there = ccache::load(&member).expect("read").expect("a cache");
+        ccache::destroy(&member).expect("removed");
+        foreign("klist", &["-s"], "").expect_err("nothing to list");
+        let again = ccache::add(&place, &there).expect("saved");
+        assert_eq!(ccache::load(&again).expect("read").as_ref(), Some(&there));
+        let list = foreign("klist", &["-e", "-C"], "").expect("a list").out;
+        assert!(list.contains("host/imac.alice.btmm.internal") && list.contains("config: pa_type"), "{list}");
+        foreign("kvno", &["krbtgt/EXAMPLE.TEST@EXAMPLE.TEST"], "").expect("used");
+    }
 }
 
 #[test]

@@ -81,7 +81,11 @@ fn closing() -> Roff {
     entry(&mut roff, [bold("BTMM_RUNTIME_DIR")], "folder of btmmd's control socket, instead of /run/btmm");
     entry(&mut roff, [bold("BTMM_STATE_DIR")], "folder in which the firewall switch is kept, instead of /var/lib/btmm");
     entry(&mut roff, [bold("BTMM_BPFFS")], "folder of the pinned eBPF programs, instead of /sys/fs/bpf/btmm");
-    entry(&mut roff, [bold("KRB5CCNAME")], "where your tickets are, instead of FILE:/tmp/krb5cc_UID; FILE: and DIR: are understood");
+    entry(
+        &mut roff,
+        [bold("KRB5CCNAME")],
+        "where your tickets are, instead of FILE:/tmp/krb5cc_UID; FILE:, DIR: and KEYRING: are understood",
+    );
     entry(&mut roff, [bold("NO_COLOR")], "when set, no colour on a terminal either");
     roff.control("SH", ["SEE ALSO"]);
     roff.text([bold("btmm"), roman("(1), "), bold("btmmd"), roman("(8), "), bold("btmmd.toml"), roman("(5)")]);

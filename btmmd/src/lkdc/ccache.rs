@@ -1,8 +1,11 @@
 //! Credential caches: where a user's tickets are, in the form that kinit, klist, ssh and all others share.
 //!
-//! - [`mod@format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `linux`: files.
+//! - [`mod@format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `linux`: files. `keyring`,
+//!   `keyctl`: the kernel's keys.
 
 pub mod format;
+mod keyctl;
+mod keyring;
 mod linux;
 pub mod place;
 

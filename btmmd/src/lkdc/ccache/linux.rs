@@ -1,4 +1,4 @@
-//! Caches in files, locked as other Kerberos programs lock them and replaced as a whole.
+//! Caches where they are: in the kernel's keys (`keyring`), or in files, locked as other Kerberos programs lock them and replaced as a whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::CredentialCache;
 use super::format::{self, FormatError, MAX_FILE};
-use super::place::CachePlace;
+use super::keyring::{self, KeyringError};
+use super::place::{CachePlace, KeyringName};
 use crate::entropy::{Entropy, SystemEntropy};
 
 /// How often and how long another program's lock is waited for.
@@ -84,7 +85,7 @@ pub fn load(place: &CachePlace) -> Result<Option<CredentialCache>, CacheError> {
     match place {
         CachePlace::File(path) => load_file(place, path),
         CachePlace::Dir(folder) => load(&CachePlace::File(primary(place, folder)?)),
-        CachePlace::Keyring(_) => Err(unsupported(place)),
+        CachePlace::Keyring(name) => keyring::load(name).map_err(in_keys("read", place)),
     }
 }
 
@@ -93,7 +94,10 @@ pub fn members(place: &CachePlace) -> Result<Vec<CachePlace>, CacheError> {
     match place {
         CachePlace::File(_) => Ok(vec![place.clone()]),
         CachePlace::Dir(folder) => members_of_folder(place, folder),
-        CachePlace::Keyring(_) => Err(unsupported(place)),
+        CachePlace::Keyring(name) => {
+            let members = keyring::members(name).map_err(failed("list", place))?;
+            Ok(members.into_iter().map(CachePlace::Keyring).collect())
+        }
     }
 }
 
@@ -106,7 +110,7 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
             replace(place, path, cache, held.as_ref())
         }
         CachePlace::Dir(folder) => save(&CachePlace::File(primary(place, folder)?), cache),
-        CachePlace::Keyring(_) => Err(unsupported(place)),
+        CachePlace::Keyring(name) => keyring::save(name, cache).map_err(failed("write", place)),
     }
 }
 
@@ -123,6 +127,9 @@ pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, Ca
     }
     let member = match place {
         CachePlace::Dir(folder) => CachePlace::File(vacant(place, folder)?),
+        CachePlace::Keyring(name) if name.subsidiary.is_none() && !members(place)?.is_empty() => {
+            CachePlace::Keyring(KeyringName { subsidiary: Some(format!("krb_ccache_{}", random_name())), ..name.clone() })
+        }
         other => other.clone(),
     };
     save(&member, cache).map(|()| member)
@@ -135,9 +142,7 @@ fn vacant(place: &CachePlace, folder: &Path) -> Result<PathBuf, CacheError> {
     if !primary.exists() {
         return Ok(primary);
     }
-    let mut octets = [0; 4];
-    SystemEntropy.fill(&mut octets);
-    Ok(folder.join(format!("{FIRST}{}", data_encoding::HEXLOWER.encode(&octets))))
+    Ok(folder.join(format!("{FIRST}{}", random_name())))
 }
 
 /// Changes a cache that is there, with nobody else changing it meanwhile.
@@ -151,7 +156,10 @@ pub fn update<T>(place: &CachePlace, change: impl FnOnce(&mut CredentialCache) -
             Ok(changed)
         }
         CachePlace::Dir(folder) => update(&CachePlace::File(primary(place, folder)?), change),
-        CachePlace::Keyring(_) => Err(unsupported(place)),
+        CachePlace::Keyring(name) => {
+            let changed = keyring::update(name, change).map_err(in_keys("change", place))?;
+            changed.ok_or_else(|| CacheError::Missing(place.clone()))
+        }
     }
 }
 
@@ -163,7 +171,7 @@ pub fn destroy(place: &CachePlace) -> Result<(), CacheError> {
             _ => Ok(()),
         },
         CachePlace::Dir(folder) => destroy(&CachePlace::File(primary(place, folder)?)),
-        CachePlace::Keyring(_) => Err(unsupported(place)),
+        CachePlace::Keyring(name) => keyring::destroy(name).map_err(failed("remove", place)),
     }
 }
 
@@ -171,8 +179,11 @@ fn failed(doing: &'static str, place: &CachePlace) -> impl Fn(io::Error) -> Cach
     move |source| CacheError::Io { doing, place: place.clone(), source }
 }
 
-fn unsupported(place: &CachePlace) -> CacheError {
-    failed("use", place)(io::ErrorKind::Unsupported.into())
+fn in_keys(doing: &'static str, place: &CachePlace) -> impl Fn(KeyringError) -> CacheError {
+    move |error| match error {
+        KeyringError::Io(source) => CacheError::Io { doing, place: place.clone(), source },
+        KeyringError::Format(why) => CacheError::Damaged { place: place.clone(), why },
+    }
 }
 
 fn load_file(place: &CachePlace, path: &Path) -> Result<Option<CredentialCache>, CacheError> {
@@ -263,11 +274,15 @@ fn replace(place: &CachePlace, path: &Path, cache: &CredentialCache, old: Option
 }
 
 fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", random_name()));
+    name.into()
+}
+
+fn random_name() -> String {
     let mut octets = [0; 8];
     SystemEntropy.fill(&mut octets);
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", data_encoding::HEXLOWER.encode(&octets)));
-    name.into()
+    data_encoding::HEXLOWER.encode(&octets)
 }
 
 /// The primary cache of a folder.
