@@ -88,6 +88,8 @@ pub struct PeerIdentity {
     pub inner: Ipv6Addr,
     /// Its public key, DER SubjectPublicKeyInfo.
     pub spki: Vec<u8>,
+    /// When the CA issued its certificate, by the CA's clock.
+    pub issued_at: SystemTime,
 }
 
 /// Why a certificate was refused. Each names the certificate's subject, where it has one.
@@ -198,7 +200,7 @@ pub fn verify(certificate: &[u8], trust: &AccountTrust, purpose: Purpose, now: S
     if names.address != inner {
         return Err(CertificateError::WrongAddress { subject: read.subject, expected: inner });
     }
-    Ok(PeerIdentity { fqdn: names.machine.in_zone(&trust.zone), name: names.machine, inner, spki })
+    Ok(PeerIdentity { fqdn: names.machine.in_zone(&trust.zone), name: names.machine, inner, spki, issued_at: read.issued_at() })
 }
 
 /// Checks only that the CA `ca` issued `certificate` for `purpose` and that it is valid at `now`: for a machine that does not know its
@@ -209,13 +211,7 @@ pub(crate) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: 
 
 /// When `certificate` (DER) starts and ends to be valid.
 pub fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), CertificateError> {
-    let validity = Reading::of(certificate)?.certificate.tbs_certificate.validity;
-    Ok((validity.not_before.to_system_time(), validity.not_after.to_system_time()))
-}
-
-/// When the CA issued `certificate` (DER), by its own clock.
-pub(super) fn issued_at(certificate: &[u8]) -> Result<SystemTime, CertificateError> {
-    Ok(validity(certificate)?.0 + BACKDATED)
+    Ok(Reading::of(certificate)?.validity())
 }
 
 /// When a certificate should be renewed: at two thirds of its life.
@@ -257,6 +253,16 @@ impl Reading {
         let subject = certificate.tbs_certificate.subject.to_string();
         let subject = subject.chars().filter(|c| !c.is_control()).take(128).collect();
         Ok(Self { certificate, subject })
+    }
+
+    fn validity(&self) -> (SystemTime, SystemTime) {
+        let validity = self.certificate.tbs_certificate.validity;
+        (validity.not_before.to_system_time(), validity.not_after.to_system_time())
+    }
+
+    /// When the CA issued it, by the CA's clock.
+    fn issued_at(&self) -> SystemTime {
+        self.validity().0 + BACKDATED
     }
 
     fn check_path(&self, der: &[u8], ca: &[u8], purpose: Purpose, now: SystemTime) -> Result<(), CertificateError> {

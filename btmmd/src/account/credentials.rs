@@ -33,7 +33,7 @@ impl IdentityCredentials {
     fn verify(&self, certificate: &[u8]) -> Result<certificate::PeerIdentity, CertificateError> {
         let peer = certificate::verify_peer(certificate, self.identity.trust(), (self.now)())?;
         if let Some(roster) = self.roster.borrow().as_ref() {
-            roster.check_member(&peer, certificate)?;
+            roster.check_member(&peer)?;
         }
         Ok(peer)
     }

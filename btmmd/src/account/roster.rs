@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::authority::Authority;
-use super::certificate::{self, AccountTrust, CertificateError, PeerIdentity};
+use super::certificate::{AccountTrust, CertificateError, PeerIdentity};
 use super::key::KeyError;
 use super::name::{MachineName, ZoneName};
 use super::octets;
@@ -66,6 +66,17 @@ impl KeyHash {
         let mut hash = [0; 32];
         hash.iter_mut().zip(digest(&SHA256, spki).as_ref()).for_each(|(to, from)| *to = *from);
         Self(hash)
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for KeyHash {
+    fn from(octets: [u8; 32]) -> Self {
+        Self(octets)
     }
 }
 
@@ -144,8 +155,8 @@ impl Roster {
         self.machine(name).is_some_and(|machine| machine.key == KeyHash::of(spki))
     }
 
-    /// Whether `peer`, which `certificate` (DER) has proven, is a machine of the account now.
-    pub(crate) fn check_member(&self, peer: &PeerIdentity, certificate: &[u8]) -> Result<(), CertificateError> {
+    /// Whether `peer`, which its certificate has proven, is a machine of the account now.
+    pub(crate) fn check_member(&self, peer: &PeerIdentity) -> Result<(), CertificateError> {
         if self.holds(&peer.name, &peer.spki) {
             return Ok(());
         }
@@ -153,9 +164,17 @@ impl Roster {
         if self.machine(&peer.name).is_some() {
             return Err(CertificateError::Replaced { subject });
         }
-        // A machine that this roster lacks may have joined since.
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed_at);
-        if certificate::issued_at(certificate)? <= changed { Err(CertificateError::Removed { subject }) } else { Ok(()) }
+        if self.precedes(peer.issued_at) { Ok(()) } else { Err(CertificateError::Removed { subject }) }
+    }
+
+    /// Whether a machine with this key, certified at `issued_at`, is in the account as far as this roster can tell.
+    pub(crate) fn may_hold(&self, key: &KeyHash, issued_at: SystemTime) -> bool {
+        self.machines.iter().any(|machine| machine.key == *key) || self.precedes(issued_at)
+    }
+
+    /// A machine that this roster lacks may have joined since.
+    fn precedes(&self, issued_at: SystemTime) -> bool {
+        issued_at > SystemTime::UNIX_EPOCH + Duration::from_secs(self.changed_at)
     }
 
     /// Signs the roster.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rasn_kerberos::{AsReq, KdcReqBody, PaData};
 use zeroize::Zeroizing;
 
+use super::earned::Earned;
 use super::error::{EData, ErrorCode, Refusal};
 use super::message::{self, Reply, ReplyPart};
 use super::options::Flags;
@@ -21,7 +22,7 @@ use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::fast::{FastRequest, Finished};
 use crate::lkdc::name::{ANONYMOUS_REALM, APPLE_LKDC, NT_ENTERPRISE, Principal};
-use crate::lkdc::principals::{Entry, Kind, Strength};
+use crate::lkdc::principals::{Entry, Kind};
 
 /// Options that only mean something with a ticket in hand.
 const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).with(Flags::FORWARDED).with(Flags::ENC_TKT_IN_SKEY);
@@ -199,7 +200,7 @@ fn grant(
     proof: &Proof,
     entropy: &mut dyn Entropy,
 ) -> Result<Grant, Refusal> {
-    if !asked.service_entry.accepts(&proof.strengths) {
+    if !asked.service_entry.accepts(&proof.earned.strengths) {
         let reason = format!("{} asks for a stronger proof", asked.service);
         return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, reason));
     }
@@ -227,7 +228,7 @@ fn sealed(
     view: &Asked<'_>,
     asked: &Initial,
     grant: &Grant,
-    strengths: &[Strength],
+    earned: &Earned,
     entropy: &mut dyn Entropy,
 ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let contents = Contents {
@@ -240,10 +241,10 @@ fn sealed(
     };
     let service = sealing_key(&asked.service_entry)?;
     let indicators = if matches!(asked.service_entry.kind, Kind::Krbtgt) {
-        indicator::container(strengths, &contents, &service, None)
+        indicator::container(earned, &contents, &service, None)
     } else {
         let krbtgt = kdc.krbtgt_entry()?;
-        indicator::container(strengths, &contents, &sealing_key(&krbtgt)?, Some(&service))
+        indicator::container(earned, &contents, &sealing_key(&krbtgt)?, Some(&service))
     };
     Ok(ticket::seal(&contents.encode(&indicators), kdc.realm().as_str(), &asked.service, &service, entropy))
 }
@@ -258,7 +259,7 @@ fn issue(
     entropy: &mut dyn Entropy,
 ) -> Result<Vec<u8>, Refusal> {
     let grant = grant(kdc, request, view, asked, &proof, entropy)?;
-    let sealed = sealed(kdc, view, asked, &grant, &proof.strengths, entropy)?;
+    let sealed = sealed(kdc, view, asked, &grant, &proof.earned, entropy)?;
     let own = view.entry.zip(view.client_key);
     let padata = proof.padata;
     let (reply_key, kvno) = match (&proof.reply_key, own) {
@@ -270,7 +271,7 @@ fn issue(
     let end = Finished { realm: &asked.crealm, client: &asked.client, ticket: &sealed };
     let outside = armored::outside(story.armor.as_deref(), reply_key, padata, end, request.now, entropy);
     let protected = if grant.protects { protection(request.bytes, &outside.reply_key) } else { Vec::new() };
-    story.strengths = proof.strengths;
+    story.earned = proof.earned;
     story.until = grant.times.end;
     let part = ReplyPart {
         kind: message::AS,

@@ -1,9 +1,11 @@
-//! Authentication indicators (RFC 8129): how strongly the client proved itself, inside a container that only the KDC can fill (RFC 7751).
+//! How a ticket was earned, as it stands in the ticket: authentication indicators (RFC 8129) for everybody, and the machine for the KDC
+//! itself, inside a container that only the KDC can fill (RFC 7751).
 
 use rasn::prelude::*;
 use rasn_kerberos::{AuthorizationData, AuthorizationDataValue, VerifierMac};
 use zeroize::Zeroizing;
 
+use super::earned::{Certified, Earned};
 use super::ticket::{Contents, Opened, ServiceKey};
 use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Key, usage};
@@ -13,6 +15,9 @@ use crate::lkdc::principals::Strength;
 const CAMMAC: i32 = 96;
 /// `AD-AUTHENTICATION-INDICATOR`.
 const INDICATOR: i32 = 97;
+/// Our own: the machine whose certificate was the proof. Negative numbers are for local use (RFC 4120 §5.2.6), and who does not know this
+/// one passes over it.
+const MACHINE: i32 = -4500;
 
 /// AD-CAMMAC (RFC 7751 §3): `other-verifiers` is optional there, and not in the message types at hand.
 #[derive(AsnType, Clone, Debug, Decode, Encode)]
@@ -27,32 +32,44 @@ struct AdCammac {
     other_verifiers: Option<rasn::types::Any>,
 }
 
-/// One element of authorization data, encoded: the indicators of `strengths`, vouched for to the KDC itself and to the service.
+/// One element of authorization data, encoded: how the ticket was earned, vouched for to the KDC itself and to the service.
 /// `service` is `None` for the ticket granting service, which is the KDC itself.
 pub fn container(
-    strengths: &[Strength],
+    earned: &Earned,
     contents: &Contents<'_>,
     krbtgt: &ServiceKey<'_>,
     service: Option<&ServiceKey<'_>>,
 ) -> Zeroizing<Vec<u8>> {
-    if strengths.is_empty() {
+    if *earned == Earned::default() {
         return Zeroizing::default();
     }
-    let indicators = Der::of(|der| der.sequence(|der| strengths.iter().for_each(|strength| der.utf8(strength.indicator()))));
-    let element = Der::of(|der| der.typed(INDICATOR, &indicators));
-    let ticket = contents.encode(&element);
+    let elements = elements(earned);
+    let ticket = contents.encode(&elements);
     let cammac = Der::of(|der| {
         der.sequence(|der| {
-            der.field(0, |der| der.sequence(|der| der.raw(&element)));
+            der.field(0, |der| der.sequence(|der| der.raw(&elements)));
             der.field(1, |der| verifier(der, krbtgt, &ticket));
             if let Some(service) = service {
-                let elements = Der::of(|der| der.sequence(|der| der.raw(&element)));
-                der.field(2, |der| verifier(der, service, &elements));
+                let covered = Der::of(|der| der.sequence(|der| der.raw(&elements)));
+                der.field(2, |der| verifier(der, service, &covered));
             }
         });
     });
     let inner = Der::of(|der| der.sequence(|der| der.typed(CAMMAC, &cammac)));
     Der::of(|der| der.typed(AuthorizationDataValue::IF_RELEVANT, &inner))
+}
+
+fn elements(earned: &Earned) -> Zeroizing<Vec<u8>> {
+    let strengths = &earned.strengths;
+    let indicators = Der::of(|der| der.sequence(|der| strengths.iter().for_each(|strength| der.utf8(strength.indicator()))));
+    Der::of(|der| {
+        if !strengths.is_empty() {
+            der.typed(INDICATOR, &indicators);
+        }
+        if let Some(machine) = &earned.machine {
+            der.typed(MACHINE, &machine.encode());
+        }
+    })
 }
 
 fn verifier(der: &mut Der, with: &ServiceKey<'_>, data: &[u8]) {
@@ -68,17 +85,18 @@ fn verifier(der: &mut Der, with: &ServiceKey<'_>, data: &[u8]) {
 
 /// What a ticket of ours says of its client's proof, and the rest of its authorization data, encoded each, which later tickets carry on.
 /// A container that we did not make says nothing.
-pub fn read(ticket: &Opened, krbtgt: &Key) -> (Vec<Strength>, Vec<u8>) {
-    let (mut strengths, mut rest) = (Vec::new(), Vec::new());
+pub fn read(ticket: &Opened, krbtgt: &Key) -> (Earned, Vec<u8>) {
+    let (mut earned, mut rest) = (Earned::default(), Vec::new());
     for value in &ticket.authorization {
         match cammac(value) {
-            Some(cammac) => strengths.extend(vouched(&cammac, ticket, krbtgt)),
+            Some(cammac) if is_vouched(&cammac, ticket, krbtgt) => cammac.elements.iter().for_each(|element| learn(&mut earned, element)),
+            Some(_) => {}
             None => rest.extend_from_slice(&Der::of(|der| der.typed(value.r#type, &value.data))),
         }
     }
-    strengths.sort_unstable();
-    strengths.dedup();
-    (strengths, rest)
+    earned.strengths.sort_unstable();
+    earned.strengths.dedup();
+    (earned, rest)
 }
 
 fn cammac(value: &AuthorizationDataValue) -> Option<AdCammac> {
@@ -92,18 +110,21 @@ fn cammac(value: &AuthorizationDataValue) -> Option<AdCammac> {
     }
 }
 
-fn vouched(cammac: &AdCammac, ticket: &Opened, krbtgt: &Key) -> Vec<Strength> {
+fn is_vouched(cammac: &AdCammac, ticket: &Opened, krbtgt: &Key) -> bool {
     let elements: Vec<u8> =
         cammac.elements.iter().flat_map(|element| Der::of(|der| der.typed(element.r#type, &element.data)).to_vec()).collect();
     let covered = ticket.contents().encode(&elements);
-    let Some(verifier) = &cammac.kdc_verifier else { return Vec::new() };
-    if krbtgt.verify_checksum(usage::CAMMAC, &covered, &verifier.mac.checksum).is_err() {
-        return Vec::new();
+    let Some(verifier) = &cammac.kdc_verifier else { return false };
+    krbtgt.verify_checksum(usage::CAMMAC, &covered, &verifier.mac.checksum).is_ok()
+}
+
+fn learn(earned: &mut Earned, element: &AuthorizationDataValue) {
+    match element.r#type {
+        INDICATOR => {
+            let indicators = asn1::decode::<Vec<Utf8String>>(&element.data).unwrap_or_default();
+            earned.strengths.extend(indicators.iter().filter_map(|indicator| indicator.parse::<Strength>().ok()));
+        }
+        MACHINE => earned.machine = Certified::decode(&element.data),
+        _ => {}
     }
-    let indicators = cammac.elements.iter().filter(|element| element.r#type == INDICATOR);
-    indicators
-        .filter_map(|element| asn1::decode::<Vec<Utf8String>>(&element.data).ok())
-        .flatten()
-        .filter_map(|indicator| indicator.parse().ok())
-        .collect()
 }

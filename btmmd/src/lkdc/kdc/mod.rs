@@ -4,10 +4,11 @@
 //! - [`preauth`]: ways to prove oneself, and [`mechanisms`]: the table of them. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
 //! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
 //! - `armored`: requests in armor.
-//! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
+//! - [`earned`]: how a ticket was earned. [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
 
 mod armored;
 mod as_exchange;
+pub mod earned;
 pub mod error;
 mod etype_info;
 pub mod event;
@@ -32,8 +33,9 @@ use super::asn1::{self, Asn1Error, raw, time, write};
 use super::crypto::Etype;
 use super::fast::FastRequest;
 use super::name::{Principal, RealmName};
-use super::principals::{Entry, Kind, Principals, Strength};
+use super::principals::{Entry, Kind, Principals};
 use crate::entropy::Entropy;
+use earned::Earned;
 use error::{ErrorCode, Refusal};
 use event::{Event, Exchange, Outcome, Source};
 use message::ErrorMessage;
@@ -78,7 +80,7 @@ pub struct Answer {
 struct Story {
     client: Option<(String, Principal)>,
     service: Option<Principal>,
-    strengths: Vec<Strength>,
+    earned: Earned,
     until: u64,
     how: &'static str,
     /// The armor that the request came in.
@@ -140,7 +142,7 @@ impl Kdc {
             Ok(reply) => {
                 self.replays.keep(digest, &reply, request.seconds);
                 let until = asn1::system_time(&time::from_seconds(story.until));
-                let outcome = Outcome::Issued { strengths: std::mem::take(&mut story.strengths), until, how: story.how };
+                let outcome = Outcome::Issued { strengths: std::mem::take(&mut story.earned.strengths), until, how: story.how };
                 Answer { reply, events: vec![told(story, outcome)] }
             }
             Err(refusal) => {
@@ -203,7 +205,13 @@ impl Kdc {
     }
 
     /// Whether a client without a proof of its own may still go on with the ticket it has.
-    fn still_welcome(&self, crealm: &str, client: &Principal) -> Result<(), Refusal> {
+    fn still_welcome(&self, crealm: &str, client: &Principal, earned: &Earned) -> Result<(), Refusal> {
+        if let Some(machine) = &earned.machine
+            && !self.mechanisms.iter().all(|mechanism| mechanism.still_believes(machine))
+        {
+            let reason = format!("the machine with which {client} proved itself is not in the account any more");
+            return Err(Refusal::new(ErrorCode::KDC_ERR_CLIENT_REVOKED, reason));
+        }
         if client.is_anonymous() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rasn_kerberos::{ApReq, Authenticator, HostAddress, PaData, Ticket};
 
+use super::earned::Earned;
 use super::error::{ErrorCode, Refusal};
 use super::options::Flags;
 use super::preauth::pa;
@@ -14,7 +15,7 @@ use crate::lkdc::asn1;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::crypto::{Etype, Key, usage};
 use crate::lkdc::name::Principal;
-use crate::lkdc::principals::{Entry, Kind, Strength};
+use crate::lkdc::principals::{Entry, Kind};
 
 /// Options whose ticket is a changed copy of the one presented.
 pub(super) const COPIES: Flags = Flags::RENEW.with(Flags::VALIDATE);
@@ -28,7 +29,7 @@ pub(super) struct Payment {
     /// The key that the client chose for this exchange.
     pub subkey: Option<Key>,
     /// How the client proved itself.
-    pub strengths: Vec<Strength>,
+    pub earned: Earned,
     /// Elements of authorization data, encoded each.
     pub authorization: Vec<u8>,
 }
@@ -55,15 +56,15 @@ impl Payment {
         let subkey = authenticator.subkey.map(|key| session_key(key.r#type, &key.value)).transpose()?;
         story.armor = armored::further(padata, value, subkey.as_ref(), &ticket.session)?;
         kdc.spend(replay::proof_digest(pa::TGS_REQ, &presented.authenticator.cipher), request)?;
-        kdc.still_welcome(&ticket.crealm, &ticket.client)?;
         let krbtgt = kdc.krbtgt_entry()?;
         let vouching = if matches!(entry.kind, Kind::Krbtgt) {
             key_of(&presented.ticket, &entry, request)?.clone()
         } else {
             sealing_key(&krbtgt)?.key.clone()
         };
-        let (strengths, authorization) = indicator::read(&ticket, &vouching);
-        Ok(Self { ticket, service, subkey, strengths, authorization })
+        let (earned, authorization) = indicator::read(&ticket, &vouching);
+        kdc.still_welcome(&ticket.crealm, &ticket.client, &earned)?;
+        Ok(Self { ticket, service, subkey, earned, authorization })
     }
 
     /// What encrypts the reply, and for which usage.
@@ -93,7 +94,7 @@ pub(super) fn own_ticket(kdc: &Kdc, ticket: &Ticket, service: &Principal, any: b
     if any { kdc.service(service, false).map(|(_, entry)| entry).ok_or_else(not_us) } else { Err(not_us()) }
 }
 
-fn key_of<'a>(ticket: &Ticket, entry: &'a Entry, request: &Request<'_>) -> Result<&'a Key, Refusal> {
+pub(super) fn key_of<'a>(ticket: &Ticket, entry: &'a Entry, request: &Request<'_>) -> Result<&'a Key, Refusal> {
     let sealed = &ticket.enc_part;
     Etype::from_number(sealed.etype)
         .and_then(|etype| entry.key(sealed.kvno, etype, request.now))

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use rasn_kerberos::{KdcReqBody, PaData};
 
+use super::earned::{Certified, Earned};
 use super::error::Refusal;
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::{Etype, Key};
@@ -88,8 +89,8 @@ pub struct Proof {
     pub reply_key: Option<Key>,
     /// What the reply carries.
     pub padata: Vec<PaData>,
-    /// How strong this was; becomes the ticket's authentication indicators. Empty for an anonymous client.
-    pub strengths: Vec<Strength>,
+    /// What the ticket will say of it.
+    pub earned: Earned,
     /// Whether a device took part (ticket flag `hw-authent`).
     pub hardware: bool,
     /// The session key of the ticket, when the mechanism has a say in it (RFC 8062 §7).
@@ -99,7 +100,13 @@ pub struct Proof {
 impl Proof {
     /// A proof with the client's long-term key.
     pub fn by(strength: Strength) -> Self {
-        Self { reply_key: None, padata: Vec::new(), strengths: vec![strength], hardware: false, session_key: None }
+        Self {
+            reply_key: None,
+            padata: Vec::new(),
+            earned: Earned { strengths: vec![strength], machine: None },
+            hardware: false,
+            session_key: None,
+        }
     }
 }
 
@@ -113,4 +120,9 @@ pub trait Mechanism: Send + Sync {
 
     /// Judges the `value` of data of its number.
     fn judge(&self, asked: &Asked<'_>, value: &[u8], entropy: &mut dyn Entropy) -> Result<Verdict, Refusal>;
+
+    /// Whether what was proven by this machine's certificate still counts. A mechanism that knows nothing of machines has no objection.
+    fn still_believes(&self, _machine: &Certified) -> bool {
+        true
+    }
 }

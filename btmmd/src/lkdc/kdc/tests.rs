@@ -14,7 +14,7 @@ use super::*;
 use crate::entropy::SystemEntropy;
 use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::name::APPLE_LKDC;
-use crate::lkdc::principals::VersionedKeys;
+use crate::lkdc::principals::{Strength, VersionedKeys};
 
 mod further;
 mod initial;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rasn_kerberos::{HostAddress, KdcReqBody, TgsReq, Ticket};
 use zeroize::Zeroizing;
 
+use super::earned::Earned;
 use super::error::{ErrorCode, Refusal};
 use super::message::{self, Reply, ReplyPart};
 use super::options::Flags;
-use super::payment::{COPIES, Payment, open, own_ticket};
+use super::payment::{COPIES, Payment, key_of, open, own_ticket};
 use super::policy::{Ceiling, Times, Wanted};
 use super::ticket::{self, Contents, Opened, ServiceKey};
 use super::{Kdc, Request, Story, armored, common_etypes, indicator, malformed, realm_of, sealing_key, session_etype};
@@ -88,7 +89,7 @@ impl Further {
         if payment.ticket.client.is_anonymous() && !matches!(entry.kind, Kind::Krbtgt) {
             return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, "without a name there are no tickets for services"));
         }
-        if !entry.accepts(&payment.strengths) {
+        if !entry.accepts(&payment.earned.strengths) {
             return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, format!("{service} asks for a stronger proof")));
         }
         Ok(Self { service, entry, options, skey })
@@ -102,18 +103,19 @@ fn second_ticket(kdc: &Kdc, request: &Request<'_>, body: &KdcReqBody) -> Result<
     let service = Principal::of_message(&ticket.sname).map_err(malformed)?;
     let entry = own_ticket(kdc, ticket, &service, false)?;
     let opened = open(ticket, &entry, request)?;
-    check_second(kdc, &opened, request)?;
+    let (earned, _) = indicator::read(&opened, key_of(ticket, &entry, request)?);
+    check_second(kdc, &opened, &earned, request)?;
     Ok(opened)
 }
 
-fn check_second(kdc: &Kdc, ticket: &Opened, request: &Request<'_>) -> Result<(), Refusal> {
+fn check_second(kdc: &Kdc, ticket: &Opened, earned: &Earned, request: &Request<'_>) -> Result<(), Refusal> {
     if request.seconds > ticket.times.end.saturating_add(kdc.settings.policy.skew.as_secs()) {
         return Err(Refusal::new(ErrorCode::KRB_AP_ERR_TKT_EXPIRED, "the other's ticket has expired"));
     }
     if ticket.flags.has(Flags::INVALID) {
         return Err(Refusal::new(ErrorCode::KRB_AP_ERR_TKT_NYV, "the other's ticket has not been validated"));
     }
-    kdc.still_welcome(&ticket.crealm, &ticket.client)
+    kdc.still_welcome(&ticket.crealm, &ticket.client, earned)
 }
 
 fn skey(kdc: &Kdc, request: &Request<'_>, body: &KdcReqBody, service: &Principal) -> Result<Key, Refusal> {
@@ -226,7 +228,7 @@ fn issue(
     let addresses = if moved { body.addresses.as_deref() } else { payment.ticket.addresses.as_deref() };
     let grant = Grant { terms, session, addresses };
     let sealed = sealed(kdc, body, payment, asked, &grant, entropy)?;
-    story.strengths.clone_from(&payment.strengths);
+    story.earned.clone_from(&payment.earned);
     story.until = grant.terms.times.end;
     story.how = grant.terms.how;
     let part = ReplyPart {
@@ -279,7 +281,7 @@ fn sealed(
         None => sealing_key(&asked.entry)?,
     };
     let is_tgs = matches!(asked.entry.kind, Kind::Krbtgt);
-    let indicators = indicator::container(&payment.strengths, &contents, &sealing_key(&krbtgt)?, (!is_tgs).then_some(&service));
+    let indicators = indicator::container(&payment.earned, &contents, &sealing_key(&krbtgt)?, (!is_tgs).then_some(&service));
     let mut elements = restrictions(body, payment)?;
     elements.extend_from_slice(&payment.authorization);
     elements.extend_from_slice(&indicators);

@@ -6,9 +6,11 @@ use rasn_kerberos::{EncryptedData, EncryptionKey, PaData};
 
 use super::error::{PkinitError, Refused};
 use super::kdc::{PkinitKdc, PkinitRequest, Who};
+use crate::account::roster::KeyHash;
 use crate::entropy::Entropy;
 use crate::lkdc::asn1;
 use crate::lkdc::crypto::{Etype, Key, usage};
+use crate::lkdc::kdc::earned::{Certified, Earned};
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict, pa};
 use crate::lkdc::name::Principal;
@@ -57,13 +59,16 @@ impl Mechanism for Pkinit {
         let answer = self.0.answer(&request, asked.now, entropy).map_err(|refused| refusal(&refused))?;
         let mut proof = Proof {
             padata: vec![PaData { r#type: pa::PK_AS_REP, value: answer.padata.into() }],
-            strengths: Vec::new(),
+            earned: Earned::default(),
             hardware: false,
             session_key: None,
             reply_key: None,
         };
         match answer.who {
-            Who::Machine(_) => proof.strengths.push(Strength::Certificate),
+            Who::Machine(peer) => {
+                let machine = Certified::new(KeyHash::of(&peer.spki), peer.issued_at);
+                proof.earned = Earned { strengths: vec![Strength::Certificate], machine: Some(machine) };
+            }
             Who::Anonymous => {
                 let (padata, session) = key_exchange(&answer.reply_key, entropy);
                 proof.padata.push(padata);
@@ -72,6 +77,10 @@ impl Mechanism for Pkinit {
         }
         proof.reply_key = Some(answer.reply_key);
         Ok(Verdict::Proven(proof))
+    }
+
+    fn still_believes(&self, machine: &Certified) -> bool {
+        self.0.believers().still_believes(machine)
     }
 }
 

@@ -10,6 +10,7 @@ use super::certificate::Parts;
 use super::error::PkinitError;
 use crate::account::certificate::{self, AccountTrust, PeerIdentity, Purpose};
 use crate::account::roster::Roster;
+use crate::lkdc::kdc::earned::Certified;
 use crate::lkdc::name::Principal;
 
 /// Certificates whose chain is remembered as checked: as many as an account can have machines.
@@ -59,9 +60,15 @@ impl Believers {
         let peer = self.check_chain(certificate, now)?;
         let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(roster) = roster {
-            roster.check_member(&peer, certificate)?;
+            roster.check_member(&peer)?;
         }
         Ok(peer)
+    }
+
+    /// Whether the machine whose certificate earned a ticket is still one of the account.
+    pub(crate) fn still_believes(&self, machine: &Certified) -> bool {
+        let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
+        roster.as_ref().is_none_or(|roster| roster.may_hold(&machine.key, machine.issued_at()))
     }
 
     /// Whether a certificate could prove `client` at all.

@@ -7,6 +7,7 @@ use crate::account::prefix::UlaPrefix;
 use crate::account::public_key::PublicKey;
 use crate::account::roster::{KeyHash, Machine, Roster};
 use crate::entropy::SystemEntropy;
+use crate::lkdc::asn1::time;
 use crate::lkdc::client::{AsExchange, Certificate, ClientError, ClockOffset, Secrets, TgsWish, Wish};
 use crate::lkdc::crypto::dh::DhGroup;
 use crate::lkdc::fast::EncryptedChallenge;
@@ -37,21 +38,31 @@ impl Account {
         Self { authority, imac, laptop }
     }
 
-    /// A realm of the name that `named` has, whose KDC signs with `key`.
-    fn world(&self, named: &Signatory, key: &Signatory) -> World {
-        let machine = |(name, signatory): (&str, &Signatory)| Machine {
+    /// The list of these machines, made `days` after the account.
+    fn roster(&self, machines: &[(&str, &Signatory)], days: u64) -> Roster {
+        let machine = |(name, signatory): &(&str, &Signatory)| Machine {
             name: name.parse().unwrap(),
             inner: self.authority.trust().prefix.inner_address(signatory.spki()),
             key: KeyHash::of(signatory.spki()),
             joined_at: 1,
             base: false,
         };
-        let machines = [("imac", &self.imac), ("laptop", &self.laptop)].map(machine).to_vec();
-        let roster = Roster::new(self.authority.trust(), 1, 1, machines);
+        let changed = time::seconds(start()) + days * 86_400;
+        Roster::new(self.authority.trust(), days, changed, machines.iter().map(machine).collect())
+    }
+
+    /// A realm of the name that `named` has, whose KDC signs with `key`.
+    fn world(&self, named: &Signatory, key: &Signatory) -> World {
+        self.believing_world(named, key).0
+    }
+
+    /// The same, and what its KDC believes.
+    fn believing_world(&self, named: &Signatory, key: &Signatory) -> (World, Arc<PkinitKdc>) {
+        let roster = self.roster(&[("imac", &self.imac), ("laptop", &self.laptop)], 0);
         let believers = Believers::new(self.authority.trust().clone(), Some(roster), ["alice".to_owned()]);
-        let pkinit = Pkinit(Arc::new(PkinitKdc::new(key.clone(), believers, &mut SystemEntropy)));
-        let mechanisms: Vec<Box<dyn Mechanism>> = vec![Box::new(pkinit), Box::new(EncryptedChallenge)];
-        World::of_key(named.spki(), mechanisms)
+        let pkinit = Arc::new(PkinitKdc::new(key.clone(), believers, &mut SystemEntropy));
+        let mechanisms: Vec<Box<dyn Mechanism>> = vec![Box::new(Pkinit(pkinit.clone())), Box::new(EncryptedChallenge)];
+        (World::of_key(named.spki(), mechanisms), pkinit)
     }
 
     fn secrets(&self) -> Secrets {
@@ -70,6 +81,23 @@ fn the_sharing_certificate_gets_a_ticket_in_every_group() {
         let service = world.ticket(TgsWish::service(world.host(), &tgt), &tgt, ClockOffset::default()).unwrap();
         assert_eq!(service.client, world.alice());
     }
+}
+
+#[test]
+fn a_ticket_is_worth_nothing_once_the_machine_that_earned_it_has_left_or_has_another_key() {
+    let account = Account::new();
+    let (mut world, kdc) = account.believing_world(&account.imac, &account.imac);
+    let tgt = world.initial(&mut AsExchange::new(world.wish(), account.secrets())).unwrap();
+    let wish = |world: &World| TgsWish::service(world.host(), &tgt);
+    let service = world.ticket(wish(&world), &tgt, ClockOffset::default()).unwrap();
+    kdc.believers().set_roster(account.roster(&[("imac", &account.imac)], 0));
+    assert!(world.ticket(wish(&world), &tgt, ClockOffset::default()).is_err(), "removed");
+    kdc.believers().set_roster(account.roster(&[("imac", &account.imac), ("laptop", &account.imac)], 1));
+    assert!(world.ticket(wish(&world), &tgt, ClockOffset::default()).is_err(), "replaced");
+    let renewal = world.ticket(TgsWish::renewal(&tgt), &tgt, ClockOffset::default()).unwrap_err();
+    assert!(matches!(&renewal, ClientError::Refused { refusal, .. } if refusal.code == 18), "{renewal}");
+    kdc.believers().set_roster(account.roster(&[("imac", &account.imac), ("laptop", &account.laptop)], 2));
+    assert_eq!(world.ticket(wish(&world), &tgt, ClockOffset::default()).unwrap().server, service.server, "back again");
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn a_ticket_pays_for_a_service_ticket_with_the_same_indicators() {
     assert_eq!(ticket.flags, Flags::PRE_AUTHENT.with(Flags::TRANSITED_CHECKED));
     assert_eq!(ticket.times, policy::Times { auth: NOW, start: NOW, end: NOW + 36_000, renew_till: None });
     let krbtgt = kdc.krbtgt_entry().unwrap();
-    let (strengths, rest) = indicator::read(&ticket, sealing_key(&krbtgt).unwrap().key);
-    assert_eq!((strengths, rest.len()), (vec![Strength::Password], 0));
+    let (earned, rest) = indicator::read(&ticket, sealing_key(&krbtgt).unwrap().key);
+    assert_eq!((earned.strengths, rest.len()), (vec![Strength::Password], 0));
 }
 
 #[test]
@@ -41,7 +41,8 @@ fn indicators_that_the_kdc_did_not_write_say_nothing() {
     let ticket = opened(&kdc, &tgt.ticket);
     let own = Key::random(Etype::Aes256CtsHmacSha1_96, &mut SystemEntropy);
     let with = ServiceKey { key: &own, kvno: Some(3) };
-    let forged = indicator::container(&[Strength::Certificate], &ticket.contents(), &with, None);
+    let certified = Earned { strengths: vec![Strength::Certificate], machine: None };
+    let forged = indicator::container(&certified, &ticket.contents(), &with, None);
     let values: rasn_kerberos::AuthorizationData = vec![asn1::decode(&forged).unwrap()];
     let plain = asn1::encode(&values);
     let cipher = tgt.session.encrypt(usage::TGS_REQ_AUTH_DATA_SESSION, &plain, &mut SystemEntropy);
