@@ -215,8 +215,7 @@ fn refusals_are_one_line_naming_the_object_with_their_exit_code() {
 fn a_machine_that_does_not_answer_gives_exit_code_5_and_a_tally() {
     let daemon = Daemon::start(None);
     let output = daemon.btmm(&["ping", "mini", "-c", "2", "-i", "0.2"]);
-    let expected =
-        "no answer from mini: seq=1: timed out\nno answer from mini: seq=2: timed out\n--- mini: 2 sent, 0 answered, 100% lost\n";
+    let expected = "nothing from mini: seq=1: timed out\nnothing from mini: seq=2: timed out\n--- mini: 2 sent, 0 answered, 100% lost\n";
     assert_eq!((output.status.code(), printed(&output).as_str()), (Some(5), expected));
 }
 

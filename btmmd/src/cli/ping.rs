@@ -53,7 +53,7 @@ pub fn line(machine: &str, reply: &PingReply) -> String {
         }
         None => {
             let cause = reply.lost.as_deref().unwrap_or("no answer");
-            format!("no answer from {machine}: seq={}: {}\n", reply.sequence, printable(cause))
+            format!("nothing from {machine}: seq={}: {}\n", reply.sequence, printable(cause))
         }
     }
 }
@@ -82,7 +82,7 @@ mod tests {
             line("imac", &reply(1, Some(23_412))),
             "pong from imac (fd00::1): seq=1 through 203.0.113.7:4500 direct time=23.4 ms (tunnel made in 61.0 ms)\n"
         );
-        assert_eq!(line("imac", &reply(2, None)), "no answer from imac: seq=2: timed out\n");
+        assert_eq!(line("imac", &reply(2, None)), "nothing from imac: seq=2: timed out\n");
     }
 
     #[test]

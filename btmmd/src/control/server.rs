@@ -31,13 +31,14 @@ pub struct Deadlines {
     pub read: Duration,
     /// For a call that changes something: a join crosses the internet.
     pub change: Duration,
-    /// For one probe, making the tunnel included; after it the probe counts as lost.
+    /// For one probe, making the tunnel included; after it the probe counts as lost. Longer than the event loop goes on trying, so that the
+    /// caller hears why it gave up.
     pub probe: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { read: Duration::from_secs(10), change: Duration::from_secs(120), probe: Duration::from_secs(10) }
+        Self { read: Duration::from_secs(10), change: Duration::from_secs(120), probe: Duration::from_secs(20) }
     }
 }
 
