@@ -208,11 +208,15 @@ impl Daemon {
     }
 
     async fn feed(&mut self, event: Event) {
-        if let Stage::Member(session) = &mut self.stage
-            && let Err(cause) = session.handle(event).await
-        {
-            let identity = session.identity.clone();
-            self.stage = broken(identity, cause);
+        let Stage::Member(session) = &mut self.stage else { return };
+        let base_was_away = session.told.zone_error.is_some();
+        match session.handle(event).await {
+            Ok(()) if base_was_away && session.told.zone_error.is_none() => self.renewals.base_is_back(),
+            Ok(()) => {}
+            Err(cause) => {
+                let identity = session.identity.clone();
+                self.stage = broken(identity, cause);
+            }
         }
     }
 

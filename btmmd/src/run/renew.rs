@@ -1,4 +1,9 @@
 //! The sharing certificate is renewed by itself from two thirds of its life, so that no owner is locked out by an expiry.
+//!
+//! - `retry`: when a base that gave none is asked again. `ending`: what the owner is told when the end comes near.
+
+pub(super) mod ending;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +17,19 @@ use crate::account::driver::Member;
 use crate::account::identity::Identity;
 use crate::account::tls::OwnCertificate;
 use crate::clock;
+use crate::entropy::SystemEntropy;
+use retry::Retry;
 
-/// Between two looks at the calendar, and so between two tries at a base that does not answer.
+/// Between two looks at the calendar.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// When to look, and what came of asking the base.
+/// When to look, what came of asking the base, and when it is asked again.
 pub(super) struct Renewals {
     calendar: tokio::time::Interval,
     done: mpsc::Receiver<Result<(), String>>,
     report: mpsc::Sender<Result<(), String>>,
     asking: bool,
+    retry: Retry,
 }
 
 /// What there is to do.
@@ -36,15 +44,28 @@ impl Renewals {
     /// Looks at once, and then every hour. Must be called within a tokio runtime.
     pub fn new() -> Self {
         let (report, done) = mpsc::channel(1);
-        Self { calendar: tokio::time::interval(EVERY), done, report, asking: false }
+        Self { calendar: tokio::time::interval(EVERY), done, report, asking: false, retry: Retry::default() }
     }
 
     /// Waits for something to do. Cancel safe.
     pub async fn next(&mut self) -> Renewal {
+        let due = self.retry.due();
+        let again = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.calendar.tick() => Renewal::Look,
+            () = again => Renewal::Look,
             Some(done) = self.done.recv() => Renewal::Done(done),
         }
+    }
+
+    /// The base answers again, whatever it was asked.
+    pub fn base_is_back(&mut self) {
+        self.retry.base_is_back(clock::monotonic(), &mut SystemEntropy);
     }
 
     /// Asks the base in the background, once at a time.
@@ -69,11 +90,14 @@ impl Daemon {
     /// Renews what is due, and takes a renewed certificate into use.
     pub(super) async fn renew(&mut self, renewal: Renewal) {
         match renewal {
-            Renewal::Look => self.renew_if_due().await,
+            Renewal::Look => {
+                self.renewals.retry.begun();
+                self.renew_if_due().await;
+            }
             Renewal::Done(Ok(())) => self.take_up_new_certificate().await,
             Renewal::Done(Err(error)) => {
                 self.renewals.asking = false;
-                warn!(%error, "this machine's certificate is not renewed yet");
+                self.not_renewed(&error);
             }
         }
     }
@@ -92,14 +116,23 @@ impl Daemon {
             None => self.renewals.ask(&identity, &self.paths),
             Some(home) => match home.renew_own(&identity) {
                 Ok(()) => self.take_up_new_certificate().await,
-                Err(error) => warn!(%error, "this machine's certificate is not renewed yet"),
+                Err(error) => self.not_renewed(&error.to_string()),
             },
+        }
+    }
+
+    fn not_renewed(&mut self, error: &str) {
+        warn!(error, "this machine's certificate is not renewed yet");
+        self.renewals.retry.failed(clock::monotonic(), &mut SystemEntropy);
+        if let Stage::Member(session) = &mut self.stage {
+            session.told.renewal_error = Some(error.to_owned());
         }
     }
 
     /// A session shows one certificate all its life, so it is begun anew: seconds, once in eight months.
     async fn take_up_new_certificate(&mut self) {
         self.renewals.asking = false;
+        self.renewals.retry.succeeded();
         match Identity::load(&self.paths.state) {
             Ok(identity) => {
                 info!("this machine's certificate is renewed");

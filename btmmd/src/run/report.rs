@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::renew::ending;
 use super::session::Session;
 use crate::account::certificate;
 use crate::clock;
@@ -208,6 +209,7 @@ impl Session {
             let step = "machines elsewhere cannot begin a tunnel to this one: enable NAT-PMP on the router or forward UDP 4500";
             add(Severity::Warning, "no port mapping".to_owned(), &cause.to_string(), step);
         }
+        findings.extend(ending::finding(self.identity.expires_at(), self.told.renewal_error.as_deref(), clock::wall()));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         findings
     }

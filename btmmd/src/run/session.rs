@@ -41,6 +41,8 @@ pub(super) struct Told {
     pub stub_error: Option<String>,
     pub zone_error: Option<String>,
     pub publish_error: Option<String>,
+    /// Why the base gave no new certificate when it was asked last.
+    pub renewal_error: Option<String>,
     pub published: Option<(SystemTime, Duration)>,
     pub gate_errors: BTreeMap<String, String>,
     pub counters: Counters,

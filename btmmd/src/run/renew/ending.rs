@@ -1,0 +1,43 @@
+//! What the owner is told of a certificate that nears its end. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use crate::control::messages::{Finding, Severity};
+
+/// From when on the owner is told. Renewal begins long before.
+const TOLD: Duration = Duration::from_secs(30 * 86_400);
+const DAY: u64 = 86_400;
+
+/// What there is to tell of a certificate that ends at `end`, and was last not renewed for this reason.
+pub(in crate::run) fn finding(end: SystemTime, refused: Option<&str>, now: SystemTime) -> Option<Finding> {
+    let cause = refused.unwrap_or("the home base has not been asked yet").to_owned();
+    let next_step = "is the home base on and reachable? It is asked again by itself, and at once when it answers".to_owned();
+    let (severity, what) = match end.duration_since(now) {
+        Ok(left) if left >= TOLD => return None,
+        Ok(left) => {
+            let days = left.as_secs() / DAY;
+            (Severity::Warning, format!("this machine's certificate ends in {days} {}", if days == 1 { "day" } else { "days" }))
+        }
+        Err(_) => (Severity::Error, "this machine's certificate has ended: no machine lets it in".to_owned()),
+    };
+    Some(Finding { severity, what, cause, next_step })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_is_told_from_thirty_days_before_the_end_on_and_why() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let days = |count: u64| Duration::from_secs(count * DAY);
+        assert_eq!(finding(end, None, end - days(30)), None);
+        let told = finding(end, Some("no answer"), end - days(30) + Duration::from_secs(1)).unwrap();
+        assert_eq!((told.severity, told.what.as_str()), (Severity::Warning, "this machine's certificate ends in 29 days"));
+        assert_eq!(told.cause, "no answer");
+        let told = finding(end, None, end - days(1)).unwrap();
+        assert_eq!(told.what, "this machine's certificate ends in 1 day");
+        let told = finding(end, None, end + days(1)).unwrap();
+        assert_eq!((told.severity, told.what.as_str()), (Severity::Error, "this machine's certificate has ended: no machine lets it in"));
+    }
+}
