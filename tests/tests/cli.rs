@@ -204,6 +204,7 @@ fn manual_pages_cover_every_command_and_every_setting() {
         "passwd",
         "keytab",
         "tickets",
+        "services",
         "completions",
         "version",
     ];
@@ -217,12 +218,15 @@ fn manual_pages_cover_every_command_and_every_setting() {
         "tickets-list",
         "tickets-renew",
         "tickets-rm",
+        "services-list",
+        "services-require",
     ];
     for name in commands.iter().chain(&nested) {
         let page = folder.read(&format!("btmm-{name}.1"));
         assert!(page.contains(".SH NAME\nbtmm\\-") && page.contains(".SH \"EXIT STATUS\""), "{name}:\n{page}");
     }
     assert!(folder.read("btmm.1").contains(".SH \"EXIT STATUS\""));
+    assert!(folder.read("btmm-tickets-get.1").contains(".SH EXAMPLES\n.nf\nbtmm tickets get host@imac\n"));
     assert!(folder.read("btmmd.8").contains(env!("CARGO_PKG_VERSION")));
     let settings = folder.read("btmmd.toml.5");
     for table in btmmd::config::Config::tables() {
@@ -232,6 +236,15 @@ fn manual_pages_cover_every_command_and_every_setting() {
     }
     let count = std::fs::read_dir(&folder.0).unwrap().count();
     assert_eq!(count, commands.len() + nested.len() + 3, "no page of a hidden command, none forgotten here");
+}
+
+#[test]
+fn a_mistyped_line_is_told_as_json_to_programs() {
+    let output = btmm(&["tickets", "get", "imac", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = "invalid value 'imac' for '<SERVICE@HOST>': is not SERVICE@HOST, such as host@imac";
+    assert_eq!(told, serde_json::json!({"error": null, "message": message, "exit_code": 2}));
 }
 
 #[test]

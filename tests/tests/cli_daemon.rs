@@ -12,12 +12,16 @@ use btmmd::control::driver::Server;
 use btmmd::control::error::ControlError;
 use btmmd::control::messages::{Invitation, Machines, Pong, Status, Switched};
 use btmmd::control::request::{Call, ControlRequest};
+use btmmd::control::secrets::{Passwd, PasswordChange, PasswordChanged};
+use btmmd::control::services::{Require, Service, Services};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 const SAMPLE: &str = include_str!("../../btmmd/src/control/status.sample.json");
 /// An invitation by a base at 198.51.100.1, long expired.
 const CODE: &str = "btmm1-042cccv4040020g30g2gc1r81450p30d1r7h048j2c0020g30g2gc1r81450p30d1r7pnca9j3j2kk8";
+/// What an authenticator reads.
+const URI: &str = "otpauth://totp/imac:carol?secret=GEZDGNBVGY3TQOJQ";
 /// A user and a group that own nothing.
 const NOBODY: u32 = 65_534;
 
@@ -91,6 +95,8 @@ fn printed(output: &Output) -> String {
 
 async fn answer(mut requests: mpsc::Receiver<ControlRequest>) {
     let mut on = true;
+    let any = |service: &str| Service { service: service.to_owned(), strength: Vec::new() };
+    let mut services = Services { services: vec![any("cifs"), any("host")] };
     while let Some(request) = requests.recv().await {
         // An answer that nobody waits for any more is none of this daemon's business.
         match request.call {
@@ -110,9 +116,31 @@ async fn answer(mut requests: mpsc::Receiver<ControlRequest>) {
             Call::AccountCreate(wanted, answer) => {
                 drop(answer.send(Err(ControlError::AccountExists { account: "alice".to_owned(), machine: wanted.name })));
             }
+            Call::Services(answer) => drop(answer.send(Ok(services.clone()))),
+            Call::Require(wanted, answer) => drop(answer.send(require(&mut services, wanted))),
+            Call::Passwd(wanted, answer) => drop(answer.send(passwd(wanted))),
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn require(services: &mut Services, wanted: Require) -> Result<Services, ControlError> {
+    let unknown = || ControlError::BadArgument { argument: "SERVICE".to_owned(), message: "there is no such service".to_owned() };
+    services.services.iter_mut().find(|service| service.service == wanted.service).ok_or_else(unknown)?.strength = wanted.strength;
+    Ok(services.clone())
+}
+
+/// Carol's authenticator shows 123456 and nothing else.
+fn passwd(wanted: Passwd) -> Result<PasswordChanged, ControlError> {
+    let changed = wanted.change != PasswordChange::Totp;
+    if wanted.change == PasswordChange::TotpConfirm && wanted.code.as_ref().map(|code| code.reveal()) != Some("123456") {
+        return Err(ControlError::BadArgument {
+            argument: "code".to_owned(),
+            message: "this is not the code; nothing was changed".to_owned(),
+        });
+    }
+    let uri = (!changed).then(|| URI.to_owned().into());
+    Ok(PasswordChanged { user: "carol".to_owned(), principal: "carol@R".to_owned(), changed, uri })
 }
 
 fn pong(name: String) -> Result<Pong, ControlError> {
@@ -243,7 +271,7 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
     let run = |gid: u32, arguments: &[&str]| {
         Command::new(&program).args(arguments).env("BTMM_RUNTIME_DIR", &daemon.folder).uid(NOBODY).gid(gid).output().unwrap()
     };
-    for looking in [&["status"][..], &["machines"], &["ping", "imac", "-c", "1"]] {
+    for looking in [&["status"][..], &["machines"], &["services"], &["ping", "imac", "-c", "1"]] {
         assert_eq!(run(NOBODY, looking).status.code(), Some(0), "{looking:?}");
     }
     for (changing, method) in [
@@ -253,6 +281,7 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
         (&["join", CODE], "Join"),
         (&["account", "create", "bob", "--serve"], "AccountCreate"),
         (&["keytab", "--output", "/nonexistent/keytab"], "Keytab"),
+        (&["services", "require", "host", "otp"], "Require"),
     ] {
         let output = run(NOBODY, changing);
         let expected = format!("btmm: {method} is not permitted to user {NOBODY}: be root, for example with sudo\n");
@@ -287,6 +316,51 @@ fn the_firewall_is_shown_to_members_by_the_daemon_and_turned_by_root_alone() {
         assert!(told(&output).ends_with(": be root, for example with sudo\n"), "{}", told(&output));
     }
     assert!(!daemon.folder.join("state").exists());
+}
+
+#[test]
+fn what_a_service_asks_is_set_and_shown() {
+    let daemon = Daemon::start(None);
+    let heading = "SERVICE  TICKETS FOR THOSE WITH\n";
+    assert_eq!(printed(&daemon.btmm(&["services"])), format!("{heading}cifs     any proof\nhost     any proof\n"));
+    let set = daemon.btmm(&["services", "require", "host", "certificate", "otp"]);
+    assert_eq!(printed(&set), format!("{heading}cifs     any proof\nhost     certificate or otp\n"));
+    let expected = json!({"services": [{"service": "cifs", "strength": []}, {"service": "host", "strength": ["certificate", "otp"]}]});
+    assert_eq!(daemon.json(&["services", "list"]), expected);
+    assert_eq!(daemon.json(&["services", "require", "host", "any"])["services"][1]["strength"], json!([]));
+    for (wrong, said) in [
+        (&["services", "require", "ftp", "otp"][..], "btmm: SERVICE: there is no such service\n"),
+        (&["services", "require", "host", "any", "otp"], "btmm: STRENGTH: any does not go with another\n"),
+    ] {
+        let output = daemon.btmm(wrong);
+        assert_eq!((output.status.code(), told(&output).as_str()), (Some(2), said));
+    }
+    assert_eq!(daemon.btmm(&["services", "require", "host", "strong"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_second_factor_is_confirmed_by_a_code_that_is_read_after_its_line_was_printed() {
+    let daemon = Daemon::start(None);
+    let run = |arguments: &[&str], code: &str| {
+        let mut child = daemon.command(arguments);
+        child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        child.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        (first, rest.join("\n"), child.wait_with_output().unwrap())
+    };
+    let totp = ["passwd", "carol", "--totp", "--code-file", "-"];
+    let (first, rest, output) = run(&totp, "123456\n");
+    assert_eq!((first.as_str(), rest.as_str()), (URI, "carol now gets tickets with the password and a one-time code"));
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let (first, rest, output) = run(&totp, "654321\n");
+    assert_eq!((first.as_str(), rest.as_str(), output.status.code()), (URI, "", Some(2)));
+    assert!(told(&output).ends_with("btmm: code: this is not the code; nothing was changed\n"), "{}", told(&output));
+    let (first, rest, _) = run(&[&totp[..], &["--json"]].concat(), "123456\n");
+    let [first, rest]: [Value; 2] = [first, rest].map(|line| serde_json::from_str(&line).unwrap());
+    assert_eq!((&first["uri"], &first["changed"], &rest["changed"]), (&json!(URI), &json!(false), &json!(true)));
 }
 
 #[test]

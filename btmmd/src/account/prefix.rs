@@ -26,6 +26,14 @@ impl UlaPrefix {
         Self([0xfd, a, b, c, d, e])
     }
 
+    /// The prefix in which an inner address lies.
+    pub fn around(inner: Ipv6Addr) -> Option<Self> {
+        match inner.octets() {
+            [0xfd, a, b, c, d, e, ..] => Some(Self::with_global_id([a, b, c, d, e])),
+            _ => None,
+        }
+    }
+
     /// The lowest address of the prefix.
     pub fn network(&self) -> Ipv6Addr {
         let [a, b, c, d, e, f] = self.0;

@@ -31,7 +31,7 @@ pub const EXIT_CODES: [(u8, &str); 6] = [
 #[command(propagate_version = false, after_help = exit_codes_help(), max_term_width = 100)]
 pub struct Btmm {
     /// Print JSON for programs; field names are stable
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// What to do; status when absent
     #[command(subcommand)]
@@ -67,6 +67,8 @@ pub enum Command {
     Keytab(Keytab),
     /// Show and look after your Kerberos tickets
     Tickets(Tickets),
+    /// Show or set what this machine's services ask of those who want tickets for them
+    Services(Services),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -81,6 +83,7 @@ pub enum Command {
 
 /// `btmm ping`
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  btmm ping imac\n  btmm ping imac --count 1 && ssh imac.alice.btmm.internal")]
 pub struct Ping {
     /// The machine's name, such as imac or imac.alice.btmm.internal, or its inner address
     #[arg(value_parser = target)]
@@ -119,6 +122,9 @@ pub enum Account {
 
 /// `btmm account create`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  sudo btmm account create alice --serve\n  sudo btmm account create alice --serve --zone home.example.org --machine base"
+)]
 pub struct Create {
     /// The account's name, such as alice
     #[arg(value_parser = account_name)]
@@ -136,6 +142,7 @@ pub struct Create {
 
 /// `btmm join`
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sudo btmm join\n  sudo btmm join - <code")]
 pub struct Join {
     /// The code; "-" reads it from standard input, and without one you are asked for it
     pub code: Option<String>,
@@ -146,8 +153,11 @@ pub struct Join {
 
 /// `btmm passwd`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  btmm passwd\n  sudo btmm passwd alice --password-file -\n  btmm passwd --totp\n  btmm passwd --no-totp"
+)]
 pub struct Passwd {
-    /// The user [default: you]
+    /// The user [default: you; root must name one]
     #[arg(value_parser = user_name)]
     pub user: Option<String>,
     /// Read the new password from the first line of a file; "-" is standard input
@@ -159,16 +169,22 @@ pub struct Passwd {
     /// Forget the password and the second factor
     #[arg(long, conflicts_with_all = ["totp", "no_totp"])]
     pub remove: bool,
-    /// Ask for a one-time code as well from now on; prints, once, what an authenticator reads
+    /// Ask for a one-time code as well; prints what an authenticator reads, and takes effect with the first code that it shows then
     #[arg(long, conflicts_with = "no_totp")]
     pub totp: bool,
     /// Ask for the password alone again
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["code_file", "code_fd"])]
     pub no_totp: bool,
+    /// For --totp: where the first code comes from. It is read after the line for the authenticator was printed
+    #[command(flatten)]
+    pub code: CodeFrom,
 }
 
 /// `btmm keytab`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  sudo btmm keytab host cifs\n  sudo btmm keytab --rotate\n  sudo btmm keytab nfs --output /etc/nfs.keytab"
+)]
 pub struct Keytab {
     /// The services: host, cifs, nfs, vnc, afpserver, HTTP [default: all]
     #[arg(value_name = "SERVICE")]
@@ -179,6 +195,39 @@ pub struct Keytab {
     /// Make new keys first; tickets for the old ones stay good
     #[arg(long)]
     pub rotate: bool,
+}
+
+/// `btmm services`
+#[derive(Debug, Args)]
+pub struct Services {
+    /// What to do; list when absent
+    #[command(subcommand)]
+    pub action: Option<ServiceAction>,
+}
+
+/// `btmm services …`
+#[derive(Debug, Subcommand)]
+pub enum ServiceAction {
+    /// List the services and what each asks
+    List,
+    /// Give tickets for a service only to those who proved themselves in one of these ways
+    ///
+    /// certificate: by a machine of the account. password: by a password, with or without a one-time code. otp: by both.
+    /// Tickets that were given before stay good until they end.
+    Require(Require),
+}
+
+/// `btmm services require`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  btmm services require host otp\n  btmm services require cifs certificate password\n  btmm services require host any"
+)]
+pub struct Require {
+    /// The service, such as host, which is ssh's
+    pub service: String,
+    /// certificate, otp or password, one or more; or any
+    #[arg(required = true, value_name = "STRENGTH", value_parser = ["certificate", "otp", "password", "any"])]
+    pub strength: Vec<String>,
 }
 
 /// `btmm tickets`
@@ -201,15 +250,16 @@ pub enum TicketAction {
     Rm(Remove),
     /// Renew tickets before they end
     Renew(Renew),
-    /// Get a ticket for a service of another machine; asks for a password where no ticket gives it
+    /// Get a ticket for a service of another machine; asks for password and one-time code where no ticket gives it
     Get(Get),
 }
 
 /// `btmm tickets rm`
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  btmm tickets rm host@imac\n  btmm tickets rm --expired\n  btmm tickets rm --all")]
 pub struct Remove {
-    /// Tickets for what: a principal, SERVICE@HOST, or HOST for all that are for it
-    #[arg(required_unless_present_any = ["all", "expired"])]
+    /// Tickets for what: a principal, SERVICE@HOST, or HOST for all that are for it; or --all, or --expired
+    #[arg(value_name = "TICKET", required_unless_present_any = ["all", "expired"])]
     pub tickets: Vec<String>,
     /// Every ticket, and the cache with them
     #[arg(long, conflicts_with_all = ["tickets", "expired"])]
@@ -223,11 +273,15 @@ pub struct Remove {
 #[derive(Debug, Args)]
 pub struct Renew {
     /// Tickets for what, as with rm [default: those with which others are got]
+    #[arg(value_name = "TICKET")]
     pub tickets: Vec<String>,
 }
 
 /// `btmm tickets get`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  btmm tickets get host@imac\n  btmm tickets get cifs@imac --user carol --password-file - --code-file - <secrets"
+)]
 pub struct Get {
     /// The service and its machine, such as host@imac
     #[arg(value_name = "SERVICE@HOST")]
@@ -235,6 +289,26 @@ pub struct Get {
     /// Who signs in, where that has to be done [default: you]
     #[arg(long, value_parser = user_name)]
     pub user: Option<String>,
+    /// Read the password from the first line of a file; "-" is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
+    pub password_file: Option<PathBuf>,
+    /// Read the password from the first line of an open file descriptor
+    #[arg(long, value_name = "N")]
+    pub password_fd: Option<u32>,
+    /// Where a one-time code comes from
+    #[command(flatten)]
+    pub code: CodeFrom,
+}
+
+/// A one-time code that is not asked for.
+#[derive(Debug, Default, Args)]
+pub struct CodeFrom {
+    /// Read the one-time code from the first line of a file; "-" is standard input, after the password if that comes from there
+    #[arg(long, value_name = "FILE", conflicts_with = "code_fd")]
+    pub code_file: Option<PathBuf>,
+    /// Read the one-time code from the first line of an open file descriptor
+    #[arg(long, value_name = "N")]
+    pub code_fd: Option<u32>,
 }
 
 /// `SERVICE@HOST`

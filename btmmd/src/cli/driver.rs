@@ -2,6 +2,7 @@
 
 mod grants;
 mod keys;
+mod prompt;
 mod secret;
 mod tickets;
 
@@ -105,6 +106,11 @@ pub fn main() -> ExitCode {
     let btmm = match Btmm::try_parse() {
         Ok(btmm) => btmm,
         Err(told) => {
+            if told.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                let whole = told.to_string();
+                tell_json(None, whole.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(), ExitClass::Usage);
+                return ExitCode::from(ExitClass::Usage as u8);
+            }
             // Nothing can be done about a closed standard error.
             let _ = told.print();
             return ExitCode::from(if told.use_stderr() { ExitClass::Usage as u8 } else { ExitClass::Done as u8 });
@@ -121,11 +127,15 @@ pub fn main() -> ExitCode {
 fn tell(failure: &Failure, json: bool) {
     let message = failure.to_string();
     if json {
-        let report = FailureJson { error: failure.name(), message, exit_code: failure.exit_class() as u8 };
-        eprintln!("{}", serde_json::to_string(&report).unwrap_or(report.message));
+        tell_json(failure.name(), message, failure.exit_class());
     } else {
         eprintln!("btmm: {message}");
     }
+}
+
+fn tell_json(error: Option<String>, message: String, class: ExitClass) {
+    let report = FailureJson { error, message, exit_code: class as u8 };
+    eprintln!("{}", serde_json::to_string(&report).unwrap_or(report.message));
 }
 
 fn run(btmm: Btmm) -> Result<ExitClass, Failure> {
@@ -169,6 +179,7 @@ fn run(btmm: Btmm) -> Result<ExitClass, Failure> {
         Command::Passwd(args) => keys::run_passwd(&args, output),
         Command::Keytab(args) => keys::run_keytab(&args, output),
         Command::Tickets(args) => tickets::run(&args, output),
+        Command::Services(args) => keys::run_services(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Btmm::command(), "btmm", &mut script);

@@ -66,9 +66,25 @@ fn page(command: &Command, version: &str) -> File {
         .and_then(|()| man.render_description_section(&mut content))
         .and_then(|()| man.render_options_section(&mut content))
         .and_then(|()| if command.has_subcommands() { man.render_subcommands_section(&mut content) } else { Ok(()) })
+        .and_then(|()| examples(command).to_writer(&mut content))
         .and_then(|()| closing().to_writer(&mut content));
     rendered.expect("writing to memory does not fail");
     File { name: format!("{name}.1"), content }
+}
+
+/// The lines of a command that its help shows as examples. The root's last words are the exit codes, which have a section of their own.
+fn examples(command: &Command) -> Roff {
+    let mut roff = Roff::new();
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    if let Some(lines) = help.strip_prefix("Examples:\n") {
+        roff.control("SH", ["EXAMPLES"]);
+        roff.control("nf", []);
+        for line in lines.lines() {
+            roff.text([roman(line.trim())]);
+        }
+        roff.control("fi", []);
+    }
+    roff
 }
 
 fn closing() -> Roff {

@@ -11,6 +11,7 @@ pub mod keytab;
 pub mod machines;
 pub mod passwd;
 pub mod ping;
+pub mod services;
 pub mod status;
 pub mod table;
 pub mod tickets;

@@ -2,6 +2,7 @@
 
 use super::args::Passwd;
 use super::words::printable;
+use crate::control::error::ControlError;
 use crate::control::secrets::{PasswordChange, PasswordChanged};
 
 /// What is to be done.
@@ -21,7 +22,9 @@ pub fn done(change: PasswordChange, reply: &PasswordChanged) -> String {
         PasswordChange::Set => format!("{user} now gets tickets with this password, as {principal}\n"),
         PasswordChange::Remove if reply.changed => format!("{user} has no password here any more\n"),
         PasswordChange::Remove => format!("{user} had no password here\n"),
-        PasswordChange::NoTotp => format!("{user} now gets tickets with the password alone\n"),
+        PasswordChange::NoTotp if reply.changed => format!("{user} now gets tickets with the password alone\n"),
+        PasswordChange::NoTotp => format!("{user} had no second factor here\n"),
+        PasswordChange::TotpConfirm => format!("{user} now gets tickets with the password and a one-time code\n"),
         PasswordChange::Totp => format!("{}\n", reply.uri.as_ref().map_or("", |uri| uri.reveal())),
     }
 }
@@ -29,7 +32,13 @@ pub fn done(change: PasswordChange, reply: &PasswordChanged) -> String {
 /// What a person should know of a new second factor, on standard error.
 pub fn totp_note(reply: &PasswordChanged) -> String {
     format!(
-        "{} now needs a one-time code as well; give the line to an authenticator (it is shown this once), for example with qrencode -t ansiutf8\n",
+        "Give this line to an authenticator (it is shown this once), for example with qrencode -t ansiutf8. Until the first code was right \
+         nothing changes for {}.\n",
         printable(&reply.user)
     )
+}
+
+/// Whether another code may do.
+pub fn is_wrong_code(error: &ControlError) -> bool {
+    matches!(error, ControlError::BadArgument { argument, .. } if argument == "code")
 }

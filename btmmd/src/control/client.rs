@@ -13,6 +13,7 @@ use zeroize::Zeroize;
 use super::error::{ControlError, ExitClass};
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched};
 use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
+use super::services::{Require, Services};
 use super::wire::{self, Frames, WireError};
 
 /// Why a call had no reply.
@@ -125,6 +126,16 @@ impl<S: Read + Write> Client<S> {
     /// The keys of services.
     pub fn keytab(&mut self, wanted: &Keytab) -> Result<ServiceKeys, ClientError> {
         self.call("Keytab", wanted)
+    }
+
+    /// What services ask of those who want tickets for them.
+    pub fn services(&mut self) -> Result<Services, ClientError> {
+        self.call("Services", &Nothing {})
+    }
+
+    /// Sets what one asks.
+    pub fn require(&mut self, wanted: &Require) -> Result<Services, ClientError> {
+        self.call("Require", wanted)
     }
 
     /// Has the configuration read again.

@@ -5,8 +5,10 @@ use zlink::idl::{CustomType, Field, Interface, Type};
 
 use super::messages::*;
 use super::secrets::{Keytab, Passwd, PasswordChange, PasswordChanged, ServiceKeys};
+use super::services::{Require, Service, Services};
 use super::wire;
 use super::wire::tests::every_error;
+use crate::lkdc::principals::strength::Strength;
 
 fn interface() -> Interface<'static> {
     wire::DESCRIPTION.try_into().expect("the description parses")
@@ -87,6 +89,9 @@ fn replies_are_what_the_description_says() {
     let changed = PasswordChanged { user: "a".to_owned(), principal: "a@A".to_owned(), changed: true, uri: Some("u".to_owned().into()) };
     reply("Passwd", &changed);
     reply("Keytab", &ServiceKeys { realm: "A".to_owned(), keytab: "BQI=".to_owned().into() });
+    for method in ["Services", "Require"] {
+        reply(method, &Services { services: vec![Service { service: "host".to_owned(), strength: Strength::ALL.to_vec() }] });
+    }
     reply("Reload", &Reloaded { applied: vec!["port".to_owned()], restart_needed: vec![] });
     reply("Metrics", &Metrics { text: String::new() });
 }
@@ -96,11 +101,13 @@ fn parameters_are_what_the_description_says() {
     let some = || Some("x".to_owned());
     parameters("Ping", &wire::Ping { machine: "a".to_owned(), count: Some(1), interval_ms: Some(1) });
     parameters("AccountCreate", &AccountCreate { name: "a".to_owned(), zone: some(), machine: some(), serve: true });
-    for change in [PasswordChange::Set, PasswordChange::Remove, PasswordChange::Totp, PasswordChange::NoTotp] {
+    use PasswordChange::{NoTotp, Remove, Set, Totp, TotpConfirm};
+    for change in [Set, Remove, Totp, TotpConfirm, NoTotp] {
         let secret = || Some("s".to_owned().into());
-        parameters("Passwd", &Passwd { user: some(), change, password: secret(), old: secret() });
+        parameters("Passwd", &Passwd { user: some(), change, password: secret(), old: secret(), code: secret() });
     }
     parameters("Keytab", &Keytab { services: vec!["host".to_owned()], rotate: true });
+    parameters("Require", &Require { service: "host".to_owned(), strength: Strength::ALL.to_vec() });
     parameters("Join", &Join { code: "c".to_owned().into(), machine: some() });
 }
 

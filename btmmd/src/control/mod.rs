@@ -13,6 +13,7 @@ pub mod messages;
 pub mod request;
 pub mod secrets;
 pub mod server;
+pub mod services;
 pub mod wire;
 
 #[cfg(test)]

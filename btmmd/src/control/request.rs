@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::error::ControlError;
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, Pong, Reloaded, Status, Switched};
 use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
+use super::services::{Require, Services};
 
 /// Where the answer goes. Dropping it answers `Failed`; `is_closed` tells that the caller has hung up.
 pub type Answer<T> = oneshot::Sender<Result<T, ControlError>>;
@@ -54,6 +55,10 @@ pub enum Call {
     Passwd(Passwd, Answer<PasswordChanged>),
     /// Give out the keys of services.
     Keytab(Keytab, Answer<ServiceKeys>),
+    /// Tell what services ask of those who want tickets for them.
+    Services(Answer<Services>),
+    /// Set what one asks.
+    Require(Require, Answer<Services>),
     /// Read the configuration file again.
     Reload(Answer<Reloaded>),
     /// Metrics for Prometheus.

@@ -47,6 +47,8 @@ pub struct Passwd {
     pub password: Option<Secret>,
     /// The present password, when there is one: needed from all but root.
     pub old: Option<Secret>,
+    /// For `totp_confirm`: what the authenticator shows.
+    pub code: Option<Secret>,
 }
 
 /// What is to be done about a user's password.
@@ -57,8 +59,10 @@ pub enum PasswordChange {
     Set,
     /// Forget it, and the second factor with it.
     Remove,
-    /// Make a second factor, in the place of the one there was.
+    /// Make a second factor, which takes effect when it is confirmed.
     Totp,
+    /// Put the second factor that was made in the place of the one there was.
+    TotpConfirm,
     /// Take the second factor away.
     NoTotp,
 }

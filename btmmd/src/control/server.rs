@@ -123,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Method::Status => self.ask(oneway, read, Call::Status).await,
             Method::Machines => self.ask(oneway, read, Call::Machines).await,
             Method::Metrics => self.ask(oneway, read, Call::Metrics).await,
+            Method::Services => self.ask(oneway, read, Call::Services).await,
             Method::On => self.ask(oneway, change, Call::On).await,
             Method::Off => self.ask(oneway, change, Call::Off).await,
             Method::Invite => self.ask(oneway, change, Call::Invite).await,
@@ -131,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Method::Join(wanted) => self.ask(oneway, change, |answer| Call::Join(wanted, answer)).await,
             Method::Passwd(wanted) => self.ask(oneway, change, |answer| Call::Passwd(wanted, answer)).await,
             Method::Keytab(wanted) => self.ask(oneway, change, |answer| Call::Keytab(wanted, answer)).await,
+            Method::Require(wanted) => self.ask(oneway, change, |answer| Call::Require(wanted, answer)).await,
         }
     }
 

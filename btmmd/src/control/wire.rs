@@ -13,6 +13,7 @@ use tokio_util::codec::Decoder;
 use super::error::ControlError;
 use super::messages::{AccountCreate, INTERFACE, Join};
 use super::secrets::{Keytab, Passwd};
+use super::services::Require;
 
 /// The longest call that the server takes.
 pub const MAX_CALL: usize = 64 * 1024;
@@ -114,6 +115,10 @@ pub enum Method {
     Passwd(Passwd),
     /// `Keytab`
     Keytab(Keytab),
+    /// `Services`
+    Services,
+    /// `Require`
+    Require(Require),
     /// `Reload`
     Reload,
     /// `Metrics`
@@ -134,9 +139,16 @@ impl Method {
     /// who know the users: one's own password is one's own to change.
     pub fn changes(&self) -> bool {
         match self {
-            Self::On | Self::Off | Self::AccountCreate(_) | Self::Invite | Self::Join(_) | Self::Reload | Self::Keytab(_) => true,
+            Self::On
+            | Self::Off
+            | Self::AccountCreate(_)
+            | Self::Invite
+            | Self::Join(_)
+            | Self::Reload
+            | Self::Keytab(_)
+            | Self::Require(_) => true,
             Self::GetInfo | Self::GetInterfaceDescription(_) | Self::Status | Self::Machines | Self::Ping(_) | Self::Metrics => false,
-            Self::Passwd(_) | Self::Unknown(_) | Self::Malformed { .. } => false,
+            Self::Services | Self::Passwd(_) | Self::Unknown(_) | Self::Malformed { .. } => false,
         }
     }
 
@@ -155,6 +167,8 @@ impl Method {
             Self::Join(_) => "Join",
             Self::Passwd(_) => "Passwd",
             Self::Keytab(_) => "Keytab",
+            Self::Services => "Services",
+            Self::Require(_) => "Require",
             Self::Reload => "Reload",
             Self::Metrics => "Metrics",
             Self::Unknown(method) | Self::Malformed { method, .. } => method,
@@ -270,6 +284,8 @@ fn ours(name: &str, frame: &[u8]) -> Result<Method, serde_json::Error> {
         "Join" => Method::Join(parameters(frame)?),
         "Passwd" => Method::Passwd(parameters(frame)?),
         "Keytab" => Method::Keytab(parameters(frame)?),
+        "Services" => Method::Services,
+        "Require" => Method::Require(parameters(frame)?),
         "Reload" => Method::Reload,
         "Metrics" => Method::Metrics,
         _ => Method::Unknown(format!("{INTERFACE}.{name}")),

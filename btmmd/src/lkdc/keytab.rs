@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::full_name::FullName;
 use super::name::Principal;
-pub use linux::{KeytabFileError, install};
+pub use linux::{KeytabFileError, check, install};
 
 use crate::wire::{Reader, WireError, at_most};
 

@@ -47,6 +47,8 @@ impl Daemon {
             Call::Join(wanted, answer) => self.join(wanted, answer),
             Call::Passwd(wanted, answer) => self.passwd(request.caller, wanted, answer),
             Call::Keytab(wanted, answer) => self.keytab(request.caller, wanted, answer),
+            Call::Services(answer) => self.services(answer),
+            Call::Require(wanted, answer) => self.require(request.caller, wanted, answer),
             Call::Reload(answer) => drop(answer.send(self.reload())),
             Call::Metrics(answer) => drop(answer.send(Ok(Metrics { text: metrics::text(&self.status().await) }))),
         }

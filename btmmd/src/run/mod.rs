@@ -2,7 +2,7 @@
 //!
 //! - [`paths`]: where things are on disk and in the kernel.
 //! - [`mod@daemon`]: the life of the process: account or none, signals, watchdog, control socket.
-//! - `base`: what a home base serves. `renew`: certificates that grow old. `register`: the realm's principals.
+//! - `base`: what a home base serves. `renew`: certificates that grow old. `register`: the realm's principals, and `services` what these ask.
 //! - `session`: the machine in its account; `start` brings it up, `starting` is while that lasts, `event` is what it waits for, `perform` what it does about it.
 //! - `report`: what people and programs are told.
 
@@ -22,6 +22,7 @@ mod register;
 mod renew;
 mod report;
 mod roster;
+mod services;
 mod session;
 mod start;
 mod starting;

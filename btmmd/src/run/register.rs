@@ -126,13 +126,15 @@ fn apply(register: &mut Register, user: &str, wanted: &Passwd, old: Option<&str>
         }
         PasswordChange::Remove => Ok((register.forget(user)?, None)),
         PasswordChange::Totp => {
-            let uri = register.enrol_totp(user, &mut SystemEntropy)?;
-            Ok((true, Some(uri.to_string().into())))
+            let uri = register.offer_totp(user, SystemTime::now(), &mut SystemEntropy)?;
+            Ok((false, Some(uri.to_string().into())))
         }
-        PasswordChange::NoTotp => {
-            register.remove_totp(user)?;
+        PasswordChange::TotpConfirm => {
+            let code = wanted.code.as_ref().map_or("", |code| code.reveal());
+            register.confirm_totp(user, code, SystemTime::now())?;
             Ok((true, None))
         }
+        PasswordChange::NoTotp => Ok((register.remove_totp(user)?, None)),
     }
 }
 
@@ -164,10 +166,11 @@ fn permitted_user(register: &SharedRegister, caller: Caller, named: Option<&str>
     Err(ControlError::NotPermitted { method: "Passwd".to_owned(), uid: caller.uid, message })
 }
 
-fn refused(error: RegisterError) -> ControlError {
+pub(super) fn refused(error: RegisterError) -> ControlError {
     let argument = match &error {
         RegisterError::Password(_) | RegisterError::NoPassword(_) => "password",
         RegisterError::WrongPassword(_) => "old password",
+        RegisterError::WrongCode(_) | RegisterError::NoOffer(_) => "code",
         RegisterError::NoService { .. } => "SERVICE",
         RegisterError::File(_) | RegisterError::Crypto(_) | RegisterError::Keytab(_) => return ControlError::failed("principals", error),
     };

@@ -21,6 +21,7 @@ use btmmd::lkdc::kdc::preauth::Mechanism;
 use btmmd::lkdc::kdc::{Kdc, Settings};
 use btmmd::lkdc::name::RealmName;
 use btmmd::lkdc::pkinit::{Believers, Pkinit, PkinitKdc, Signatory};
+use btmmd::lkdc::principals::TotpSecret;
 use btmmd::lkdc::principals::book::Names;
 use btmmd::lkdc::principals::register::Register;
 use clap::Parser;
@@ -42,6 +43,9 @@ struct Arguments {
     /// A user with a second factor, after its password; the URI is printed as `totp NAME URI`
     #[arg(long, value_name = "NAME")]
     totp: Vec<String>,
+    /// What a service asks of its clients: certificate, otp or password
+    #[arg(long, value_name = "SERVICE=STRENGTH")]
+    require: Vec<String>,
     /// Where to write the keys of all services
     #[arg(long)]
     keytab: Option<PathBuf>,
@@ -112,7 +116,13 @@ fn fill(register: &mut Register, arguments: &Arguments) -> anyhow::Result<()> {
         register.set_password(name, password, None, SystemTime::now())?;
     }
     for name in &arguments.totp {
-        println!("totp {name} {}", *register.enrol_totp(name, &mut SystemEntropy)?);
+        let secret = TotpSecret::generate(&mut SystemEntropy);
+        println!("totp {name} {}", *secret.uri(name, &register.names().machine));
+        register.set_totp(name, secret)?;
+    }
+    for demand in &arguments.require {
+        let (service, strength) = demand.split_once('=').context("SERVICE=STRENGTH")?;
+        register.require(service, &[strength.parse()?])?;
     }
     if let Some(path) = &arguments.keytab {
         std::fs::write(path, &*register.keytab(&[])?)?;

@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lkdc::full_name",
             "lkdc::keytab",
             "lkdc::name",
+            "lkdc::principals::strength",
         ],
     ),
     (
@@ -52,7 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("control", &["wire", "clock", "account::name"]),
+    ("control", &["wire", "clock", "account::name", "lkdc::principals::strength"]),
     ("engine", &["ike", "lkdc", "entropy", "rendezvous", "resolver", "portmap", "netwatch", "account", "clock", "wire"]),
     ("ike", &["wire", "clock", "entropy", "esp", "account::name"]),
     ("lkdc", &["wire", "clock", "entropy", "account"]),

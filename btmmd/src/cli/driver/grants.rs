@@ -1,20 +1,24 @@
 //! `btmm tickets get` and `renew`: asks the KDCs of the account's machines, which the table of realms knows.
 
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use super::{Failure, Output, now, runtime_dir, secret};
+use super::{Failure, Output, now, prompt, runtime_dir};
 use crate::cli::args::{Get, Renew};
 use crate::cli::tickets::{self, Granted};
-use crate::control::error::ExitClass;
+use crate::control::client::ClientError;
+use crate::control::error::{ControlError, ExitClass};
 use crate::lkdc::ccache::place::CachePlace;
 use crate::lkdc::ccache::{self, Credential, CredentialCache};
 use crate::lkdc::client::driver::{Error, Kdcs};
-use crate::lkdc::client::{AsExchange, ClientError, ClockOffset, Grant, Secrets, TgsExchange, TgsWish, Wish};
+use crate::lkdc::client::{ClientError as KdcError, ClockOffset, Grant, TgsExchange, TgsWish};
+use crate::lkdc::discover::linux::TABLE;
 use crate::lkdc::discover::{Place, Realms};
 use crate::lkdc::full_name::FullName;
 use crate::lkdc::name::Principal;
+use crate::lkdc::principals::strength::{Strength, listed};
 
 /// Where KDCs answer.
 const PORT: u16 = 88;
@@ -22,7 +26,7 @@ const PORT: u16 = 88;
 /// Why a ticket was not got.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantFailure {
-    /// A machine that the account does not have, or a daemon that does not run.
+    /// A machine that the account does not have.
     #[error("no machine {0:?} is known on this one: see \"btmm machines\"")]
     NoMachine(String),
     /// A realm of somebody else.
@@ -36,6 +40,21 @@ pub enum GrantFailure {
         /// What was asked for.
         wanted: String,
     },
+    /// A secret is wanted, and nobody is there to type it.
+    #[error("{host} wants the {what} of {user}, and there is no terminal to ask at: give it with {instead}")]
+    NobodyToAsk {
+        /// The machine.
+        host: String,
+        /// Whose.
+        user: String,
+        /// Password or code.
+        what: &'static str,
+        /// The options that give it.
+        instead: &'static str,
+    },
+    /// The service asks for more than the ticket has.
+    #[error(transparent)]
+    TooWeak(#[from] TooWeak),
     /// The KDC.
     #[error("{host}: {error}")]
     Kdc {
@@ -47,6 +66,30 @@ pub enum GrantFailure {
     },
 }
 
+/// A service asks for more than the ticket has.
+#[derive(Debug, thiserror::Error)]
+#[error("{service} on {host} asks for {}, and the ticket was earned by {}{}", listed(.wanted), .strength.unwrap_or("something else"), self.advice())]
+pub struct TooWeak {
+    host: String,
+    service: String,
+    wanted: Vec<Strength>,
+    strength: Option<&'static str>,
+}
+
+impl TooWeak {
+    /// Whether a password, with or without a code, can be what is missing.
+    fn can_be_mended(&self) -> bool {
+        self.wanted.iter().any(|wanted| Strength::Otp.satisfies(*wanted))
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.strength {
+            Some("password") if self.can_be_mended() => ": a second factor is made there with \"btmm passwd --totp\"",
+            _ => "",
+        }
+    }
+}
+
 fn of(wanted: &str) -> String {
     if wanted.is_empty() { String::new() } else { format!(" for {wanted}") }
 }
@@ -56,21 +99,23 @@ impl GrantFailure {
         match self {
             Self::NoMachine(_) => ExitClass::Usage,
             Self::Kdc { error, .. } if matches!(**error, Error::Unreachable(_) | Error::NoAddress) => ExitClass::Unreachable,
-            Self::NoRealm(_) | Self::NotRenewable { .. } | Self::Kdc { .. } => ExitClass::Failed,
+            Self::NoRealm(_) | Self::NotRenewable { .. } | Self::NobodyToAsk { .. } | Self::TooWeak(_) | Self::Kdc { .. } => {
+                ExitClass::Failed
+            }
         }
     }
 }
 
 /// Runs `btmm tickets renew`: of tickets that give others by default, of those that are named otherwise.
 pub(super) fn renew(place: &CachePlace, wanted: &Renew, output: Output) -> Result<ExitClass, Failure> {
-    let realms = realms();
+    let realms = realms()?;
     let mut renewed = Vec::new();
     for member in ccache::members(place)? {
         let Some(cache) = ccache::load(&member)? else { continue };
         for ticket in cache.tickets().filter(|ticket| tickets::is_renewable(ticket, now()) && is_wanted(&cache, ticket, &wanted.tickets)) {
             let known = ticket.server.realm.parse().ok();
             let machine = known.and_then(|realm| realms.of_realm(&realm)).ok_or(GrantFailure::NoRealm(ticket.server.realm.clone()))?;
-            let old = Grant::from_credential(ticket).map_err(|error| failed(machine, ClientError::from(error).into()))?;
+            let old = Grant::from_credential(ticket).map_err(|error| failed(machine, KdcError::from(error).into()))?;
             let exchange = TgsExchange::new(TgsWish::renewal(&old), old, ClockOffset::from_cache(cache.time_offset));
             let got = carry(kdcs(machine).ticket(exchange))?.map_err(|error| failed(machine, error))?;
             let credential = got.grant.to_credential();
@@ -91,59 +136,75 @@ fn is_wanted(cache: &CredentialCache, ticket: &Credential, wanted: &[String]) ->
 
 /// Runs `btmm tickets get`.
 pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<ExitClass, Failure> {
-    let realms = realms();
+    let realms = realms()?;
     let machine = realms.of_host(&wanted.ticket.host).ok_or_else(|| GrantFailure::NoMachine(wanted.ticket.host.clone()))?;
-    let (member, cache) = signed_in(place, machine, wanted.user.as_deref())?;
     let server = FullName::new(Principal::service(&wanted.ticket.service, &machine.fqdn), machine.realm.as_str());
-    let credential = match cache.find(&server, seconds()) {
-        Some(held) => held.clone(),
-        None => {
-            let granting = cache.find(&FullName::krbtgt(machine.realm.as_str()), seconds());
-            let granting = granting.ok_or_else(|| ClientError::NeedsPassword(machine.realm.to_string()));
-            let granting = granting.and_then(|held| Ok(Grant::from_credential(held)?)).map_err(|error| failed(machine, error.into()))?;
-            let exchange = TgsExchange::new(TgsWish::service(server, &granting), granting, ClockOffset::from_cache(cache.time_offset));
-            let got = carry(kdcs(machine).ticket(exchange))?.map_err(|error| failed(machine, error))?;
-            let credential = got.grant.to_credential();
-            ccache::update(&member, |cache| cache.store(credential.clone()))?;
-            credential
+    let user = || wanted.user.clone().map_or_else(own_name, Ok);
+    let held = signed_in(place, machine, wanted.user.as_deref())?;
+    let was_held = held.is_some();
+    let (member, cache) = held.map_or_else(|| prompt::sign_in(place, machine, &user()?, wanted), Ok)?;
+    let (cache, credential) = match service_ticket(&member, &cache, machine, &server)? {
+        Ok(credential) => (cache, credential),
+        Err(weak) if was_held && weak.can_be_mended() => {
+            if !output.json {
+                eprintln!("{weak}");
+            }
+            let user = match cache.client.principal.components.as_slice() {
+                [own] => own.clone(),
+                _ => user()?,
+            };
+            let (member, cache) = prompt::sign_in(place, machine, &user, wanted)?;
+            let credential = service_ticket(&member, &cache, machine, &server)?.map_err(GrantFailure::from)?;
+            (cache, credential)
         }
+        Err(weak) => return Err(GrantFailure::from(weak).into()),
     };
     let done = Granted { tickets: vec![tickets::ticket_report(&cache, &credential, now())] };
     output.print(&done, |_| tickets::granted(&done, now()))
 }
 
-/// The cache with a ticket for the machine's ticket granting service: one that is there, or one got now with a password.
-fn signed_in(place: &CachePlace, machine: &Place, user: Option<&str>) -> Result<(CachePlace, CredentialCache), Failure> {
+/// The ticket for `server` that the cache has, or one that its ticket-granting ticket is good for. The inner error is for one that is not
+/// strong enough.
+fn service_ticket(
+    member: &CachePlace,
+    cache: &CredentialCache,
+    machine: &Place,
+    server: &FullName,
+) -> Result<Result<Credential, TooWeak>, Failure> {
+    if let Some(held) = cache.find(server, seconds()) {
+        return Ok(Ok(held.clone()));
+    }
+    let granting = cache.find(&FullName::krbtgt(machine.realm.as_str()), seconds());
+    let granting = granting.ok_or_else(|| failed(machine, KdcError::NeedsPassword(machine.realm.to_string()).into()))?;
+    let strength = tickets::ticket_report(cache, granting, now()).strength;
+    let granting = Grant::from_credential(granting).map_err(|error| failed(machine, KdcError::from(error).into()))?;
+    let exchange = TgsExchange::new(TgsWish::service(server.clone(), &granting), granting, ClockOffset::from_cache(cache.time_offset));
+    match carry(kdcs(machine).ticket(exchange))? {
+        Ok(got) => {
+            let credential = got.grant.to_credential();
+            ccache::update(member, |cache| cache.store(credential.clone()))?;
+            Ok(Ok(credential))
+        }
+        Err(Error::Client(KdcError::Refused { refusal, .. })) if !refusal.demands().is_empty() => {
+            let service = server.principal.components.first().cloned().unwrap_or_default();
+            Ok(Err(TooWeak { host: machine.fqdn.clone(), service, wanted: refusal.demands(), strength }))
+        }
+        Err(error) => Err(failed(machine, error).into()),
+    }
+}
+
+/// The cache with a ticket for the machine's ticket granting service, if there is one.
+fn signed_in(place: &CachePlace, machine: &Place, user: Option<&str>) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
     let granting = FullName::krbtgt(machine.realm.as_str());
     for member in ccache::members(place)? {
         if let Some(cache) = ccache::load(&member)?
             && cache.find(&granting, seconds()).is_some()
             && user.is_none_or(|user| cache.client.principal == Principal::user(user))
         {
-            return Ok((member, cache));
+            return Ok(Some((member, cache)));
         }
     }
-    let user = user.map_or_else(own_name, |user| Ok(user.to_owned()))?;
-    let client = FullName::new(Principal::user(&user), machine.realm.as_str());
-    let mut secrets = Secrets::default();
-    let got = loop {
-        let exchange = AsExchange::new(Wish::tgt(client.clone()), secrets.clone());
-        match carry(kdcs(machine).initial(exchange))? {
-            Ok(got) => break got,
-            Err(Error::Client(ClientError::NeedsPassword(_))) if secrets.password.is_none() && secret::can_ask() => {
-                secrets.password = Some(secret::ask(&format!("password of {user} on {}: ", machine.fqdn))?);
-            }
-            Err(Error::Client(ClientError::NeedsCode(_))) if secrets.code.is_none() && secret::can_ask() => {
-                secrets.code = Some(secret::ask(&format!("one-time code of {user} on {}: ", machine.fqdn))?);
-            }
-            Err(error) => return Err(failed(machine, error).into()),
-        }
-    };
-    let mut cache = CredentialCache::new(got.grant.client.clone());
-    cache.time_offset = got.offset.of_cache();
-    cache.store(got.grant.to_credential());
-    let member = ccache::add(place, &cache)?;
-    Ok((member, cache))
+    Ok(None)
 }
 
 fn own_name() -> Result<String, Failure> {
@@ -152,20 +213,26 @@ fn own_name() -> Result<String, Failure> {
     user.map(|user| user.name).ok_or_else(nameless)
 }
 
-fn realms() -> Realms {
-    // Without a daemon there is no table, and no machine is known.
-    std::fs::read_to_string(runtime_dir().join("realms")).map(|table| Realms::of_table(&table)).unwrap_or_default()
+/// The account's machines. Their table is there while the daemon runs; it is empty where there is no account.
+fn realms() -> Result<Realms, Failure> {
+    let path = runtime_dir().join(TABLE);
+    match std::fs::read_to_string(&path) {
+        Ok(table) if table.is_empty() => Err(ClientError::Refused(ControlError::NoAccount {}).into()),
+        Ok(table) => Ok(Realms::of_table(&table)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(ClientError::NotRunning.into()),
+        Err(cause) => Err(Failure::File { path, cause }),
+    }
 }
 
-fn kdcs(machine: &Place) -> Kdcs {
+pub(super) fn kdcs(machine: &Place) -> Kdcs {
     Kdcs::at(vec![SocketAddr::new(IpAddr::V6(machine.inner), PORT)])
 }
 
-fn failed(machine: &Place, error: Error) -> GrantFailure {
+pub(super) fn failed(machine: &Place, error: Error) -> GrantFailure {
     GrantFailure::Kdc { host: machine.fqdn.clone(), error: Box::new(error) }
 }
 
-fn carry<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(super) fn carry<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(|cause| Failure::File { path: "the network".into(), cause })?.block_on(work))
 }

@@ -1,9 +1,11 @@
 //! `btmm passwd` and `btmm keytab`: secrets to and from the daemon.
 
+use std::os::unix::net::UnixStream;
+
 use super::{Failure, Output, runtime_dir, secret};
-use crate::cli::args::{Keytab, Passwd};
-use crate::cli::{keytab, passwd};
-use crate::control::client::ClientError;
+use crate::cli::args::{Keytab, Passwd, ServiceAction, Services};
+use crate::cli::{keytab, passwd, services};
+use crate::control::client::{Client, ClientError};
 use crate::control::driver::connect;
 use crate::control::error::{ControlError, ExitClass};
 use crate::control::secrets::{self, PasswordChange, Secret};
@@ -20,21 +22,59 @@ pub(super) fn run_passwd(args: &Passwd, output: Output) -> Result<ExitClass, Fai
     let password = if change == PasswordChange::Set { Some(new_password(args)?) } else { None };
     let given = |text: Zeroizing<String>| Secret::from(text.to_string());
     let old = old.filter(|old| !old.is_empty()).map(given);
-    let call = secrets::Passwd { user: args.user.clone(), change, password: password.map(given), old };
+    let call = secrets::Passwd { user: args.user.clone(), change, password: password.map(given), old, code: None };
     let reply = client.passwd(&call)?;
-    let done = output.print(&reply, |_| passwd::done(change, &reply))?;
-    if change == PasswordChange::Totp && !output.json {
+    if change != PasswordChange::Totp {
+        return output.print(&reply, |_| passwd::done(change, &reply));
+    }
+    output.print_line(&reply, || passwd::done(change, &reply))?;
+    if !output.json {
         eprint!("{}", passwd::totp_note(&reply));
     }
-    Ok(done)
+    confirm(&mut client, args, &call, output)
+}
+
+/// How often a code may be mistyped.
+const TRIES: u32 = 3;
+
+/// Has a code of the new second factor, without which it does not take effect.
+fn confirm(client: &mut Client<UnixStream>, args: &Passwd, offer: &secrets::Passwd, output: Output) -> Result<ExitClass, Failure> {
+    let change = PasswordChange::TotpConfirm;
+    for tries_left in (0..TRIES).rev() {
+        let given = secret::given(args.code.code_file.as_deref(), args.code.code_fd);
+        let is_typed = given.is_none();
+        if is_typed && !secret::can_ask() {
+            let message =
+                "nothing was changed: there is no terminal to ask for the first code at, so give it with --code-file or --code-fd";
+            return Err(Failure::Value { argument: "code", message: message.to_owned() });
+        }
+        let code = given.unwrap_or_else(|| secret::ask("code that the authenticator shows now: "))?;
+        let code = Some(Secret::from(code.trim().to_owned()));
+        match client.passwd(&secrets::Passwd { change, code, ..offer.clone() }) {
+            Ok(reply) => return output.print_line(&reply, || passwd::done(change, &reply)),
+            Err(ClientError::Refused(refused)) if is_typed && tries_left > 0 && passwd::is_wrong_code(&refused) => eprintln!("{refused}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::Value { argument: "code", message: "nothing was changed".to_owned() })
+}
+
+/// Runs `btmm services`.
+pub(super) fn run_services(args: &Services, output: Output) -> Result<ExitClass, Failure> {
+    let reply = match &args.action {
+        None | Some(ServiceAction::List) => connect(&runtime_dir())?.services()?,
+        Some(ServiceAction::Require(args)) => {
+            let contradiction = || Failure::Value { argument: "STRENGTH", message: "any does not go with another".to_owned() };
+            let wanted = services::wanted(args).ok_or_else(contradiction)?;
+            connect(&runtime_dir())?.require(&wanted)?
+        }
+    };
+    output.print(&reply, |paint| services::render(&reply, paint))
 }
 
 fn new_password(args: &Passwd) -> Result<Zeroizing<String>, Failure> {
-    if let Some(path) = &args.password_file {
-        return secret::from_file(path);
-    }
-    if let Some(number) = args.password_fd {
-        return secret::from_descriptor(number);
+    if let Some(given) = secret::given(args.password_file.as_deref(), args.password_fd) {
+        return given;
     }
     let first = secret::ask("new password: ")?;
     if *first != *secret::ask("the same again: ")? {
@@ -45,6 +85,10 @@ fn new_password(args: &Passwd) -> Result<Zeroizing<String>, Failure> {
 
 /// Runs `btmm keytab`.
 pub(super) fn run_keytab(args: &Keytab, output: Output) -> Result<ExitClass, Failure> {
+    // Keys that are made and cannot be written are lost to the services. Who may not make any is told that first.
+    if nix::unistd::geteuid().is_root() {
+        file::check(&args.output)?;
+    }
     let call = secrets::Keytab { services: args.services.clone(), rotate: args.rotate };
     let reply = connect(&runtime_dir())?.keytab(&call)?;
     let foreign = || ClientError::Refused(ControlError::failed("keytab", "btmmd's answer is not understood: is it of the same version?"));

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
@@ -14,14 +15,19 @@ const MAX_LINE: usize = 4096;
 /// Ctrl-C, as a terminal sends it.
 const INTERRUPT: u8 = 3;
 
-/// The first line of a file, without its end; "-" is standard input.
-pub fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let opened = if path == Path::new("-") { File::open("/dev/stdin") } else { File::open(path) };
+/// What a file or a descriptor has, whichever was named.
+pub fn given(file: Option<&Path>, descriptor: Option<u32>) -> Option<Result<Zeroizing<String>, Failure>> {
+    file.map(from_file).or_else(|| descriptor.map(from_descriptor))
+}
+
+/// The first line of a file, without its end; "-" is standard input, whose next line is left for who reads next.
+fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let opened = if path == Path::new("-") { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) };
     opened.and_then(first_line).map_err(|cause| Failure::File { path: path.to_owned(), cause })
 }
 
 /// The first line from an open descriptor.
-pub fn from_descriptor(number: u32) -> Result<Zeroizing<String>, Failure> {
+fn from_descriptor(number: u32) -> Result<Zeroizing<String>, Failure> {
     let path = PathBuf::from(format!("/dev/fd/{number}"));
     File::open(&path).and_then(first_line).map_err(|cause| Failure::File { path, cause })
 }

@@ -26,7 +26,7 @@ const FIRST: &str = "tkt";
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// Cannot be understood.
-    #[error("{place} is no credential cache ({why}): remove it with kdestroy, or name another in KRB5CCNAME")]
+    #[error("{place} is no credential cache ({why}): name another in KRB5CCNAME, or remove it if it was one")]
     Damaged {
         /// Where.
         place: CachePlace,

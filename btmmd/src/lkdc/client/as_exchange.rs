@@ -19,7 +19,8 @@ use super::certificate::session_key_is_agreed;
 use super::clock::ClockOffset;
 use super::error::ClientError;
 use super::grant::Grant;
-use super::offers::{Offers, Recipe, piece};
+use super::notes::Notes;
+use super::offers::{Offers, Recipe, find, piece};
 use super::proof::{Proof, Proving, Reply};
 use super::refusal::Refusal;
 use super::reply::{self, Expected, KRB_ERROR, ReplyError};
@@ -52,6 +53,8 @@ pub struct AsExchange {
     restarted: bool,
     offers: Offers,
     proving: Option<Proving>,
+    /// The KDC says, in a reply that is its own, that it understands armor.
+    knows_armor: bool,
     sent: Sent,
 }
 
@@ -91,6 +94,7 @@ impl AsExchange {
             restarted: false,
             offers: Offers::default(),
             proving: None,
+            knows_armor: false,
             sent: Sent::default(),
         }
     }
@@ -108,6 +112,11 @@ impl AsExchange {
     /// What is known of the KDC's clock.
     pub fn offset(&self) -> ClockOffset {
         self.offset
+    }
+
+    /// How the ticket that was granted was earned.
+    pub fn notes(&self) -> Notes {
+        Notes { method: self.proving.as_ref().map(Proving::number), armor: self.knows_armor }
     }
 
     /// The realm that is asked; referrals change it.
@@ -289,6 +298,7 @@ impl AsExchange {
         }
         let demanded = self.wish.client.realm.parse::<RealmName>().is_ok();
         reply::confirmed(&part, &self.sent.bytes, key, demanded)?;
+        self.knows_armor = part.encrypted_pa_data.as_deref().is_some_and(|padata| find(padata, pa::FX_FAST).is_some());
         self.offset = ClockOffset::between(kdc_now, now);
         Ok(grant)
     }

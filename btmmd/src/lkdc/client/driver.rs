@@ -11,10 +11,11 @@ use tracing::trace;
 
 use super::delivery::{Act, Delivery, Happened, Then, Transports};
 use super::error::ClientError;
-use super::{AsExchange, ClockOffset, Grant, Next, TgsExchange};
+use super::{AsExchange, ClockOffset, Grant, Next, Notes, TgsExchange};
 use crate::clock;
 use crate::entropy::SystemEntropy;
 use crate::lkdc::asn1::MAX_MESSAGE;
+use crate::lkdc::fast::Armor;
 
 /// After an ICMP error.
 const REFUSED_PAUSE: Duration = Duration::from_millis(200);
@@ -57,14 +58,14 @@ impl Kdcs {
     pub async fn initial(&self, mut exchange: AsExchange) -> Result<Ticketed, Error> {
         let first = exchange.start(clock::wall(), &mut SystemEntropy)?;
         let grant = self.carry(first, |answer| exchange.receive(answer, clock::wall(), &mut SystemEntropy)).await?;
-        Ok(Ticketed { grant, offset: exchange.offset() })
+        Ok(Ticketed { grant, offset: exchange.offset(), notes: exchange.notes() })
     }
 
     /// Carries an exchange with a ticket-granting service to its end.
     pub async fn ticket(&self, mut exchange: TgsExchange) -> Result<Ticketed, Error> {
         let first = exchange.start(clock::wall(), &mut SystemEntropy)?;
         let grant = self.carry(first, |answer| exchange.receive(answer, clock::wall(), &mut SystemEntropy)).await?;
-        Ok(Ticketed { grant, offset: exchange.offset() })
+        Ok(Ticketed { grant, offset: exchange.offset(), notes: Notes::default() })
     }
 
     async fn carry(&self, mut request: Vec<u8>, mut receive: impl FnMut(&[u8]) -> Result<Next, ClientError>) -> Result<Grant, Error> {
@@ -117,6 +118,15 @@ pub struct Ticketed {
     pub grant: Grant,
     /// The KDC's clock against ours.
     pub offset: ClockOffset,
+    /// For an initial ticket: how it was earned.
+    pub notes: Notes,
+}
+
+impl Ticketed {
+    /// Armor (RFC 6113) of this ticket, if it is one for the ticket-granting service.
+    pub fn armor(&self) -> Result<Armor, Error> {
+        Ok(self.grant.armor(self.offset, clock::wall(), &mut SystemEntropy).map_err(ClientError::from)?)
+    }
 }
 
 /// One datagram and its answer; or what to do next.

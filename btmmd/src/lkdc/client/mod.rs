@@ -7,6 +7,7 @@
 //!   [`certificate`]: the one that needs no secret.
 //! - [`tgs_exchange`]: tickets from tickets; renewal; user to user.
 //! - [`reply`]: whether an answer is one to what was asked. [`refusal`]: why a KDC says no.
+//! - [`notes`]: what is kept beside an initial ticket: how it was earned.
 //! - [`keeper`]: has tickets ready for reachable peers.
 //! - [`clock`]: the KDC's clock. [`delivery`]: datagrams, streams, and when to try again.
 
@@ -18,6 +19,7 @@ pub mod driver;
 pub mod error;
 pub mod grant;
 pub mod keeper;
+pub mod notes;
 mod offers;
 mod proof;
 pub mod refusal;
@@ -31,6 +33,7 @@ pub use certificate::Certificate;
 pub use clock::ClockOffset;
 pub use error::ClientError;
 pub use grant::Grant;
+pub use notes::Notes;
 pub use request::TgsWish;
 pub use tgs_exchange::TgsExchange;
 pub use wish::{Secrets, Wish};

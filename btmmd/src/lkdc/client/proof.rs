@@ -35,6 +35,19 @@ pub(super) enum Proving {
     Shared(Key),
 }
 
+impl Proving {
+    /// The number of its pre-authentication data, as MIT's library notes it in a cache.
+    pub fn number(&self) -> i32 {
+        match self {
+            Self::Timestamp(_) => pa::ENC_TIMESTAMP,
+            Self::Challenge(_) => pa::ENCRYPTED_CHALLENGE,
+            Self::Code(_) => pa::OTP_CHALLENGE,
+            Self::Certificate(_) => pa::PK_AS_REQ,
+            Self::Supported(_) | Self::Shared(_) => pa::SPAKE,
+        }
+    }
+}
+
 /// A reply whose key is to be found.
 pub(super) struct Reply<'a> {
     pub rep: &'a KdcRep,
@@ -121,12 +134,13 @@ impl Proof<'_> {
     fn answer_with_code(&self, armor: &Armor, value: &[u8], entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
         let challenge = otp::client::Challenge::read(value)?;
         let realm = &self.wish.client.realm;
-        let code = self.secrets.code.as_ref().ok_or_else(|| ClientError::NeedsCode(realm.clone()))?;
         let pin = match &self.secrets.password {
             Some(password) if challenge.asks_pin() => Some(password.as_str()),
             None if challenge.asks_pin() => return Err(ClientError::NeedsPassword(realm.clone())),
             _ => None,
         };
+        // Last: a code is good for half a minute, and should not wait for a password to be typed.
+        let code = self.secrets.code.as_ref().ok_or_else(|| ClientError::NeedsCode(realm.clone()))?;
         let mut answer = challenge.answer(code, pin, armor.key(), entropy);
         Ok((Proving::Code(armor.key().clone()), vec![piece(pa::OTP_REQUEST, std::mem::take(&mut *answer))]))
     }

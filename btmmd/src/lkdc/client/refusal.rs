@@ -7,7 +7,9 @@ use rasn_kerberos::{KrbError, MethodData, PaData};
 
 use super::reply::{KRB_ERROR, ReplyError};
 use crate::lkdc::asn1::{self, Asn1Error};
+use crate::lkdc::kdc::demand;
 use crate::lkdc::kdc::error::ErrorCode;
+use crate::lkdc::principals::Strength;
 
 /// A KDC's no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,12 @@ impl Refusal {
             None => Ok(Vec::new()),
             Some(data) => Ok(asn1::decode::<MethodData>(data)?),
         }
+    }
+
+    /// What the service asks for that the ticket has not, where that is why it is refused. Empty otherwise.
+    pub fn demands(&self) -> Vec<Strength> {
+        let data = self.data.as_deref().filter(|_| ErrorCode(self.code) == ErrorCode::KDC_ERR_POLICY);
+        data.map(demand::read).unwrap_or_default()
     }
 
     /// Whether these octets are the KDC's word that its answer does not fit into a datagram.

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use x509_cert::der::pem::{LineEnding, encode_string};
+use x509_cert::der::pem::{LineEnding, decode_vec, encode_string};
 
-use super::{Conf, Realms, krb5_conf};
+use super::{Conf, Place, Realms, krb5_conf};
+use crate::account::certificate::AccountTrust;
 use crate::account::name::MachineName;
+use crate::account::prefix::UlaPrefix;
 
 /// What the locate plugin reads.
 pub const TABLE: &str = "realms";
@@ -40,6 +42,15 @@ pub fn publish(
     let conf = Conf { own: own.and_then(|own| realms.of_host(own.as_str())), anchor: &anchor.to_string_lossy(), users };
     write(&folder.join(KRB5_CONF), krb5_conf(realms, &conf).as_bytes())?;
     write(&folder.join(TABLE), realms.table().as_bytes())
+}
+
+/// Whom a client of this machine's KDC may believe: the CA that [`publish`] wrote, and the zone and prefix that its name and address show.
+/// Nothing where no CA is published.
+pub fn trust(folder: &Path, machine: &Place) -> Option<AccountTrust> {
+    let text = fs::read(folder.join(ANCHOR)).ok()?;
+    let (_, ca) = decode_vec(&text).ok()?;
+    let (_, zone) = machine.fqdn.split_once('.')?;
+    Some(AccountTrust { ca, zone: zone.parse().ok()?, prefix: UlaPrefix::around(machine.inner)? })
 }
 
 /// Empties what [`publish`] wrote: this machine is in no account. The files stay, because libkrb5 fails where an included file is missing.
@@ -80,6 +91,10 @@ mod tests {
             let mode = fs::metadata(folder.join(name)).expect("a file").permissions().mode();
             assert_eq!(mode & 0o777, 0o644, "{name}");
         }
+        let known = realms();
+        let trust = trust(&folder, known.of_host("imac").expect("known")).expect("all that is needed");
+        assert_eq!((trust.ca, trust.zone.to_string().as_str()), (vec![0x30, 0], "alice.btmm.internal"));
+        assert_eq!(trust.prefix.to_string(), "fd12:3456:789a::/48");
         withdraw(&folder).expect("withdrawn");
         for name in [TABLE, KRB5_CONF] {
             assert_eq!(fs::read(folder.join(name)).expect("still there"), b"", "{name}");

@@ -13,7 +13,7 @@ use super::policy::{Times, Wanted};
 use super::preauth::{Asked, Proof, Verdict, pa};
 use super::ticket::{self, Contents};
 use super::{
-    Kdc, Request, Story, armored, common_etypes, etype_info, indicator, malformed, may_be_machine, realm_of, replay, sealing_key,
+    Kdc, Request, Story, armored, common_etypes, demand, etype_info, indicator, malformed, may_be_machine, realm_of, replay, sealing_key,
     session_etype,
 };
 use crate::entropy::Entropy;
@@ -201,8 +201,7 @@ fn grant(
     entropy: &mut dyn Entropy,
 ) -> Result<Grant, Refusal> {
     if !asked.service_entry.accepts(&proof.earned.strengths) {
-        let reason = format!("{} asks for a stronger proof", asked.service);
-        return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, reason));
+        return Err(demand::refusal(&asked.service, &asked.service_entry.strength));
     }
     let policy = &kdc.settings.policy;
     let (times, time_flags) = policy.times(&wanted(view.body, asked.options), None, request.seconds)?;

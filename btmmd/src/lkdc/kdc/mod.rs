@@ -3,11 +3,12 @@
 //! - `as_exchange`: a client proves itself. `tgs_exchange`: a ticket (`payment`) pays for another one. `armored`: both in armor.
 //! - [`preauth`]: ways to prove oneself, and [`mechanisms`]: the table of them. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
 //! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
-//! - `armored`: requests in armor.
-//! - [`earned`]: how a ticket was earned. [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
+//! - `armored`: requests in armor. [`demand`]: what a service asks of its clients. [`earned`]: how a ticket was earned.
+//! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
 
 mod armored;
 mod as_exchange;
+pub mod demand;
 pub mod earned;
 pub mod error;
 mod etype_info;

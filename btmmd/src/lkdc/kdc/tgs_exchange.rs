@@ -12,7 +12,7 @@ use super::options::Flags;
 use super::payment::{COPIES, Payment, key_of, open, own_ticket};
 use super::policy::{Ceiling, Times, Wanted};
 use super::ticket::{self, Contents, Opened, ServiceKey};
-use super::{Kdc, Request, Story, armored, common_etypes, indicator, malformed, realm_of, sealing_key, session_etype};
+use super::{Kdc, Request, Story, armored, common_etypes, demand, indicator, malformed, realm_of, sealing_key, session_etype};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::asn1::{self, Der};
@@ -90,7 +90,7 @@ impl Further {
             return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, "without a name there are no tickets for services"));
         }
         if !entry.accepts(&payment.earned.strengths) {
-            return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, format!("{service} asks for a stronger proof")));
+            return Err(demand::refusal(&service, &entry.strength));
         }
         Ok(Self { service, entry, options, skey })
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use zeroize::Zeroizing;
 
 use super::{KeytabEntry, KeytabError, MAX_FILE, emit, merged, parse};
@@ -49,14 +50,30 @@ pub enum KeytabFileError {
 /// Puts `ours` into the keytab at `path`, which is made when there is none. The keys of other principals in it stay. For its owner alone,
 /// and at any time either the old one or the new one.
 pub fn install(path: &Path, ours: Vec<KeytabEntry>) -> Result<(), KeytabFileError> {
-    let failed = |doing| move |source| KeytabFileError::Io { doing, path: path.to_owned(), source };
-    let there = match read(path).map_err(failed("read"))? {
-        None => Vec::new(),
-        Some(None) => return Err(KeytabFileError::NotFile(path.to_owned())),
-        Some(Some(octets)) => parse(&octets).map_err(|why| KeytabFileError::Foreign { path: path.to_owned(), why })?,
-    };
-    let octets = emit(&merged(there, ours)).map_err(|why| KeytabFileError::Ours { path: path.to_owned(), why })?;
-    write(path, &octets).map_err(failed("write"))
+    let octets = emit(&merged(there(path)?, ours)).map_err(|why| KeytabFileError::Ours { path: path.to_owned(), why })?;
+    write(path, &octets).map_err(failed("write", path))
+}
+
+/// Refuses a path at which [`install`] would fail, before there are keys that would get lost by that.
+pub fn check(path: &Path) -> Result<(), KeytabFileError> {
+    there(path)?;
+    access(folder_of(path), AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| failed("write", path)(error.into()))
+}
+
+fn failed<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> KeytabFileError + 'a {
+    move |source| KeytabFileError::Io { doing, path: path.to_owned(), source }
+}
+
+fn there(path: &Path) -> Result<Vec<KeytabEntry>, KeytabFileError> {
+    match read(path).map_err(failed("read", path))? {
+        None => Ok(Vec::new()),
+        Some(None) => Err(KeytabFileError::NotFile(path.to_owned())),
+        Some(Some(octets)) => parse(&octets).map_err(|why| KeytabFileError::Foreign { path: path.to_owned(), why }),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The file's octets; an inner `None` is something that is not a file.
@@ -88,8 +105,7 @@ fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
         file.write_all(octets)?;
         file.sync_all()?;
         fs::rename(&fresh, &path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        File::open(folder_of(&path))?.sync_all()
     })();
     if written.is_err() {
         // The first error is the one to report.

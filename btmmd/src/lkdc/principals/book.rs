@@ -129,6 +129,14 @@ impl Book {
         true
     }
 
+    /// Sets what a service asks of its clients, any one of these; nothing for any proof. `false` when there is no such service.
+    #[must_use]
+    pub fn require(&mut self, service: &str, strength: &[Strength]) -> bool {
+        let Some(service) = self.services.get_mut(service) else { return false };
+        service.strength = strength.to_vec();
+        true
+    }
+
     /// Keeps the keys of a user's new password, never the password. Older ones are forgotten: tickets do not need them.
     pub fn set_password(&mut self, user: &str, password: &[u8], now: SystemTime) -> Result<(), CryptoError> {
         // The default salt of RFC 4120 §4: realm and components without anything between.

@@ -81,9 +81,9 @@ impl Entry {
         etypes.iter().find_map(|etype| current.key(*etype)).map(|key| (current.kvno, key))
     }
 
-    /// Whether a ticket earned by one of `proofs` is good enough for this service.
+    /// Whether a ticket earned by these `proofs` is good enough for this service.
     pub fn accepts(&self, proofs: &[Strength]) -> bool {
-        self.strength.is_empty() || self.strength.iter().any(|wanted| proofs.contains(wanted))
+        self.strength.is_empty() || self.strength.iter().any(|wanted| proofs.iter().any(|proof| proof.satisfies(*wanted)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The register of principals: what is kept on disk, and the table that the KDC looks into, always the same.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,10 +11,15 @@ use super::Principals;
 use super::book::{Book, Names};
 use super::linux::{self, FileError};
 use super::password::{self, BadPassword};
+use super::strength::Strength;
 use super::totp::TotpSecret;
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::CryptoError;
 use crate::lkdc::keytab::{self, KeytabError};
+use crate::lkdc::otp::totp::matching_step;
+
+/// How long a new second factor waits for the first code of it.
+const OFFERED: Duration = Duration::from_secs(600);
 
 /// Why the register was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +36,12 @@ pub enum RegisterError {
     /// A second factor without a first.
     #[error("{0} has no password yet: set one with \"btmm passwd\" first")]
     NoPassword(String),
+    /// Not a code of the second factor that was made.
+    #[error("this is not the code that {0}'s authenticator should show now (are both clocks right?); nothing was changed")]
+    WrongCode(String),
+    /// A code for nothing.
+    #[error("no new second factor of {0} waits for a code: begin with \"btmm passwd --totp\"")]
+    NoOffer(String),
     /// A service there is not.
     #[error("there is no service {name:?}; there are: {}", known.join(", "))]
     NoService {
@@ -87,6 +99,15 @@ pub struct Register {
     longest: Duration,
     book: Book,
     principals: Principals,
+    /// Second factors that were made and have not proven to work yet, by user. Kept in memory only.
+    offers: BTreeMap<String, Offer>,
+}
+
+/// A second factor that was made and has not proven to work yet.
+#[derive(Debug)]
+struct Offer {
+    secret: TotpSecret,
+    until: SystemTime,
 }
 
 impl Register {
@@ -109,7 +130,8 @@ impl Register {
         changed |= book.complete(now, entropy);
         changed |= book.age(longest, now, entropy);
         let state_dir = state_dir.to_owned();
-        let register = Self { state_dir, names, machines: Vec::new(), longest, book, principals: Principals::new() };
+        let register =
+            Self { state_dir, names, machines: Vec::new(), longest, book, principals: Principals::new(), offers: BTreeMap::new() };
         if changed {
             linux::save(&register.state_dir, &register.book)?;
         }
@@ -175,24 +197,62 @@ impl Register {
         Ok(had)
     }
 
-    /// Gives a user with a password a second factor, in the place of the one there was. What is returned is shown once and holds the secret.
-    pub fn enrol_totp(&mut self, user: &str, entropy: &mut dyn Entropy) -> Result<Zeroizing<String>, RegisterError> {
-        if !self.book.has_password(user) {
-            return Err(RegisterError::NoPassword(user.to_owned()));
-        }
+    /// Makes a second factor for a user with a password. It takes effect with a code of it: see [`Self::confirm_totp`]. What is returned is
+    /// shown once and holds the secret.
+    pub fn offer_totp(&mut self, user: &str, now: SystemTime, entropy: &mut dyn Entropy) -> Result<Zeroizing<String>, RegisterError> {
+        self.needs_password(user)?;
         let secret = TotpSecret::generate(entropy);
         let uri = secret.uri(user, &self.names.machine);
-        let mut book = self.book.clone();
-        book.set_totp(user, Some(secret));
-        self.adopt(book)?;
+        self.offers.retain(|_, offer| now < offer.until);
+        self.offers.insert(user.to_owned(), Offer { secret, until: now + OFFERED });
         Ok(uri)
     }
 
-    /// Takes a user's second factor away.
-    pub fn remove_totp(&mut self, user: &str) -> Result<(), RegisterError> {
+    /// Puts the second factor that was made last in the place of the one there was, because its owner's authenticator gives the right code.
+    pub fn confirm_totp(&mut self, user: &str, code: &str, now: SystemTime) -> Result<(), RegisterError> {
+        let offer = self.offers.get(user).filter(|offer| now < offer.until);
+        let secret = offer.ok_or_else(|| RegisterError::NoOffer(user.to_owned()))?.secret.clone();
+        if matching_step(&secret, code.as_bytes(), now).is_none() {
+            return Err(RegisterError::WrongCode(user.to_owned()));
+        }
+        self.set_totp(user, secret)?;
+        self.offers.remove(user);
+        Ok(())
+    }
+
+    /// Gives a user with a password this second factor.
+    pub fn set_totp(&mut self, user: &str, secret: TotpSecret) -> Result<(), RegisterError> {
+        self.needs_password(user)?;
         let mut book = self.book.clone();
-        book.set_totp(user, None);
+        book.set_totp(user, Some(secret));
         self.adopt(book)
+    }
+
+    fn needs_password(&self, user: &str) -> Result<(), RegisterError> {
+        if self.book.has_password(user) { Ok(()) } else { Err(RegisterError::NoPassword(user.to_owned())) }
+    }
+
+    /// Takes a user's second factor away; tells whether there was one.
+    pub fn remove_totp(&mut self, user: &str) -> Result<bool, RegisterError> {
+        self.offers.remove(user);
+        let had = self.book.users.get(user).is_some_and(|user| user.totp.is_some());
+        if had {
+            let mut book = self.book.clone();
+            book.set_totp(user, None);
+            self.adopt(book)?;
+        }
+        Ok(had)
+    }
+
+    /// What each service asks of its clients, any one of these; nothing stands for any proof.
+    pub fn demands(&self) -> BTreeMap<String, Vec<Strength>> {
+        self.book.services.iter().map(|(name, service)| (name.clone(), service.strength.clone())).collect()
+    }
+
+    /// Sets what a service asks of its clients. Tickets that were given before stay good.
+    pub fn require(&mut self, service: &str, strength: &[Strength]) -> Result<(), RegisterError> {
+        let mut book = self.book.clone();
+        if book.require(service, strength) { self.adopt(book) } else { Err(self.no_service(service)) }
     }
 
     /// Makes new keys for `services`, or for all when none is named. Tickets for the old ones stay good.

@@ -86,8 +86,8 @@ fn what_was_kept_is_read_back_by_its_owner_alone() {
     let state = State::new("kept");
     let mut register = state.open(0).unwrap();
     register.set_password("carol", GOOD, None, at(1)).unwrap();
-    let uri = register.enrol_totp("carol", &mut SystemEntropy).unwrap();
-    assert!(uri.starts_with("otpauth://totp/imac:carol?secret="));
+    register.set_totp("carol", TotpSecret::generate(&mut SystemEntropy)).unwrap();
+    register.require("host", &[Strength::Otp, Strength::Certificate]).unwrap();
     assert_eq!(fs::metadata(state.file()).unwrap().permissions().mode() & 0o777, 0o600);
     let again = state.open(2).unwrap();
     for name in [Principal::service("host", "imac"), Principal::krbtgt(names("key").realm.as_str()), Principal::user("carol")] {
@@ -95,6 +95,38 @@ fn what_was_kept_is_read_back_by_its_owner_alone() {
     }
     assert_eq!(find(&again, &Principal::user("carol")).totp, find(&register, &Principal::user("carol")).totp);
     assert!(find(&again, &Principal::user("carol")).totp.is_some());
+    assert_eq!(find(&again, &Principal::service("host", "imac")).strength, [Strength::Otp, Strength::Certificate]);
+    assert_eq!((again.demands()["host"].len(), again.demands()["cifs"].len()), (2, 0));
+}
+
+#[test]
+fn a_second_factor_takes_effect_with_the_first_right_code_of_it() {
+    let state = State::new("totp");
+    let mut register = state.open(0).unwrap();
+    register.set_password("carol", GOOD, None, at(0)).unwrap();
+    let totp = |register: &Register| find(register, &Principal::user("carol")).totp.clone();
+    let code = |uri: &str, now: u64| {
+        let secret = uri.split_once("secret=").unwrap().1.split('&').next().unwrap();
+        let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
+        crate::lkdc::otp::totp::code(&secret, crate::lkdc::otp::totp::step(at(now)), TotpSecret::DIGITS).to_string()
+    };
+    assert!(matches!(register.confirm_totp("carol", "123456", at(0)), Err(RegisterError::NoOffer(_))));
+    let first = register.offer_totp("carol", at(0), &mut SystemEntropy).unwrap();
+    assert!(first.starts_with("otpauth://totp/imac:carol?secret="));
+    let second = register.offer_totp("carol", at(1), &mut SystemEntropy).unwrap();
+    assert_ne!(code(&first, 60), code(&second, 60), "one in a million would be equal");
+    assert!(matches!(register.confirm_totp("carol", &code(&first, 60), at(60)), Err(RegisterError::WrongCode(_))));
+    assert_eq!(totp(&register), None, "a wrong code changes nothing");
+    register.confirm_totp("carol", &code(&second, 90), at(90)).unwrap();
+    let kept = totp(&register);
+    assert!(kept.is_some());
+
+    let third = register.offer_totp("carol", at(100), &mut SystemEntropy).unwrap();
+    assert_eq!(totp(&register), kept, "the old one is in force until the new one is confirmed");
+    assert!(matches!(register.confirm_totp("carol", &code(&third, 701), at(701)), Err(RegisterError::NoOffer(_))), "it waited too long");
+    assert!(register.remove_totp("carol").unwrap());
+    assert!(!register.remove_totp("carol").unwrap());
+    assert_eq!(totp(&register), None);
 }
 
 #[test]
@@ -127,7 +159,7 @@ fn a_password_is_changed_by_one_who_knows_the_old_one() {
     assert!(register.forget("carol").unwrap());
     assert!(!register.forget("carol").unwrap());
     assert!(register.principals().find(&Principal::user("carol")).is_none());
-    assert!(register.enrol_totp("carol", &mut SystemEntropy).is_err());
+    assert!(register.offer_totp("carol", at(3), &mut SystemEntropy).is_err());
 }
 
 #[test]

@@ -34,6 +34,18 @@ impl Strength {
             Self::Certificate => "certificate",
         }
     }
+
+    /// Whether this proof is what a service asks for: it itself, or more of the same.
+    pub fn satisfies(self, wanted: Self) -> bool {
+        // A one-time code is never taken without the password.
+        self == wanted || (self, wanted) == (Self::Otp, Self::Password)
+    }
+}
+
+/// `certificate or otp`.
+pub fn listed(strengths: &[Strength]) -> String {
+    let words: Vec<&str> = strengths.iter().map(|strength| strength.indicator()).collect();
+    words.join(" or ")
 }
 
 impl fmt::Display for Strength {

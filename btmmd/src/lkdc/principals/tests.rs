@@ -64,6 +64,9 @@ fn a_service_takes_any_of_the_strengths_it_asks_for() {
     assert!(entry.accepts(&[Strength::Otp]));
     assert!(!entry.accepts(&[Strength::Password]));
     assert!(!entry.accepts(&[]));
+    entry.strength = vec![Strength::Password];
+    assert!(entry.accepts(&[Strength::Otp]), "a code comes with the password");
+    assert!(!entry.accepts(&[Strength::Certificate]));
 }
 
 #[test]
