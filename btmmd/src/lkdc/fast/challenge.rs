@@ -25,11 +25,12 @@ impl Challenge<'_> {
         make(&self.client_key(), usage::ENC_CHALLENGE_CLIENT, now, entropy)
     }
 
-    /// Whether the client knows the key, and when it said so.
-    pub fn verify(self, value: &[u8], now: SystemTime, skew: Duration) -> Result<(), FastError> {
-        let at = read(&self.client_key(), usage::ENC_CHALLENGE_CLIENT, value)?;
+    /// Whether the client knows the key, and said so just now; then what only it can have written.
+    pub fn verify(self, value: &[u8], now: SystemTime, skew: Duration) -> Result<Vec<u8>, FastError> {
+        let sealed: EncryptedData = asn1::decode(value)?;
+        let at = read(&self.client_key(), usage::ENC_CHALLENGE_CLIENT, &sealed)?;
         let apart = now.duration_since(at).unwrap_or_else(|early| early.duration());
-        if apart > skew { Err(FastError::Skew(apart)) } else { Ok(()) }
+        if apart > skew { Err(FastError::Skew(apart)) } else { Ok(sealed.cipher.to_vec()) }
     }
 
     /// The KDC's proof, for the reply.
@@ -39,7 +40,7 @@ impl Challenge<'_> {
 
     /// Whether the KDC knows the key. Its time does not matter: the armor vouches for freshness.
     pub fn verify_answer(self, value: &[u8]) -> Result<(), FastError> {
-        read(&self.kdc_key(), usage::ENC_CHALLENGE_KDC, value).map(drop)
+        read(&self.kdc_key(), usage::ENC_CHALLENGE_KDC, &asn1::decode(value)?).map(drop)
     }
 
     fn client_key(self) -> Key {
@@ -56,8 +57,7 @@ fn make(key: &Key, usage: u32, now: SystemTime, entropy: &mut dyn Entropy) -> Ve
     asn1::encode(&seal(key, usage, &asn1::encode(&stamp), entropy))
 }
 
-fn read(key: &Key, usage: u32, value: &[u8]) -> Result<SystemTime, FastError> {
-    let sealed: EncryptedData = asn1::decode(value)?;
-    let stamp: PaEncTsEnc = asn1::decode(&open(key, usage, &sealed)?)?;
+fn read(key: &Key, usage: u32, sealed: &EncryptedData) -> Result<SystemTime, FastError> {
+    let stamp: PaEncTsEnc = asn1::decode(&open(key, usage, sealed)?)?;
     Ok(asn1::time::joined(&stamp.patimestamp, &stamp.pausec.unwrap_or_default()))
 }

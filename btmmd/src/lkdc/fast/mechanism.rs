@@ -42,10 +42,14 @@ impl Mechanism for EncryptedChallenge {
         for long_term in Self::keys(asked).iter().filter(|key| asked.etypes.contains(&key.etype())) {
             let challenge = Challenge { armor, long_term };
             match challenge.verify(value, asked.now, asked.skew) {
-                Ok(()) => {
+                Ok(once) => {
                     let answer = challenge.answer(asked.now, entropy);
                     let padata = vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: answer.into() }];
-                    return Ok(Verdict::Proven(Proof { reply_key: Some(long_term.clone()), padata, ..Proof::by(Strength::Password) }));
+                    return Ok(Verdict::Proven(Proof {
+                        reply_key: Some(long_term.clone()),
+                        padata,
+                        ..Proof::by(Strength::Password, &once)
+                    }));
                 }
                 Err(error @ FastError::Skew(_)) => return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, error.to_string())),
                 Err(FastError::Crypto(_)) => refusal = failed("wrong password".to_owned()),

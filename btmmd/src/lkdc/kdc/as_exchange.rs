@@ -146,7 +146,7 @@ fn prove(kdc: &Kdc, view: &Asked<'_>, request: &Request<'_>, entropy: &mut dyn E
         let Some(mechanism) = kdc.mechanisms.iter().find(|mechanism| mechanism.takes() == padata.r#type) else { continue };
         match mechanism.judge(view, &padata.value, entropy) {
             Ok(Verdict::Proven(proof)) => {
-                kdc.spend(replay::proof_digest(padata.r#type, &padata.value), request)?;
+                kdc.spend(replay::proof_digest(padata.r#type, &proof.once), request)?;
                 return Ok(proof);
             }
             Ok(Verdict::More(mut methods)) => {

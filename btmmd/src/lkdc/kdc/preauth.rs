@@ -95,17 +95,20 @@ pub struct Proof {
     pub hardware: bool,
     /// The session key of the ticket, when the mechanism has a say in it (RFC 8062 §7).
     pub session_key: Option<Key>,
+    /// The part of it that is good once, and that nobody but the client could have written in another way: encrypted, or signed.
+    pub once: Vec<u8>,
 }
 
 impl Proof {
-    /// A proof with the client's long-term key.
-    pub fn by(strength: Strength) -> Self {
+    /// A proof with the client's long-term key, of which `once` is good once.
+    pub fn by(strength: Strength, once: &[u8]) -> Self {
         Self {
             reply_key: None,
             padata: Vec::new(),
             earned: Earned { strengths: vec![strength], machine: None },
             hardware: false,
             session_key: None,
+            once: once.to_vec(),
         }
     }
 }

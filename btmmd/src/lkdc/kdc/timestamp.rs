@@ -42,7 +42,7 @@ impl Mechanism for EncryptedTimestamp {
             let seconds = theirs.abs_diff(ours);
             return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, format!("the client's clock differs by {seconds} s")));
         }
-        Ok(Verdict::Proven(Proof::by(Strength::Password)))
+        Ok(Verdict::Proven(Proof::by(Strength::Password, &data.cipher)))
     }
 }
 

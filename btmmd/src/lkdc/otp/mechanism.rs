@@ -44,6 +44,7 @@ impl Mechanism for Otp {
         let armor = asked.armor.ok_or_else(|| failed("a one-time code outside of armor".to_owned()))?;
         let factors = factors(asked).ok_or_else(|| failed("this client has no token".to_owned()))?;
         self.0.judge(value, armor, asked.client, factors, asked.now).map_err(|error| failed(error.to_string()))?;
-        Ok(Verdict::Proven(Proof { reply_key: Some(armor.clone()), hardware: true, ..Proof::by(Strength::Otp) }))
+        // However it was written, the ledger takes no code twice.
+        Ok(Verdict::Proven(Proof { reply_key: Some(armor.clone()), hardware: true, ..Proof::by(Strength::Otp, value) }))
     }
 }

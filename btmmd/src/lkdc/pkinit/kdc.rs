@@ -70,6 +70,8 @@ pub struct PkinitAnswer {
     pub who: Who,
     /// Whether the request was proven to be made just now (RFC 8070).
     pub fresh: bool,
+    /// What the client signed. Octets around it may differ, and even signatures: of one by ECDSA anybody can make a second.
+    pub content: Vec<u8>,
 }
 
 /// What the KDC knows to answer with.
@@ -117,7 +119,7 @@ impl PkinitKdc {
         check_binding(&pack.authenticator, request, now)?;
         let fresh = self.check_freshness(&pack.authenticator, now)?;
         let (padata, reply_key) = self.agree(&pack, request, now, entropy)?;
-        Ok(PkinitAnswer { padata, reply_key, who, fresh })
+        Ok(PkinitAnswer { padata, reply_key, who, fresh, content: signed.content().to_vec() })
     }
 
     /// Who signed, and whether they may be the client they ask for.

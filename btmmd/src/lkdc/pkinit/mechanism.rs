@@ -63,6 +63,7 @@ impl Mechanism for Pkinit {
             hardware: false,
             session_key: None,
             reply_key: None,
+            once: answer.content,
         };
         match answer.who {
             Who::Machine(peer) => {

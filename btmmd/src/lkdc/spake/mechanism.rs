@@ -71,7 +71,7 @@ impl Mechanism for Spake {
             Message::Response(response) => {
                 let finished = self.remembered(asked).and_then(|cookie| kdc::finish(&response, &cookie, initial, asked.req_body));
                 let reply_key = finished.map_err(|error| refused(&error))?;
-                Ok(Verdict::Proven(Proof { reply_key: Some(reply_key), ..Proof::by(Strength::Password) }))
+                Ok(Verdict::Proven(Proof { reply_key: Some(reply_key), ..Proof::by(Strength::Password, &response.factor.cipher) }))
             }
         }
     }

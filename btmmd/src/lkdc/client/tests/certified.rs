@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use rasn_kerberos::{AsReq, KdcReq, KrbError};
+
 use super::world::{PASSWORD, World, says, start};
 use crate::account::authority::Authority;
 use crate::account::key::{KeyAlgorithm, MachineKey};
@@ -7,13 +9,14 @@ use crate::account::prefix::UlaPrefix;
 use crate::account::public_key::PublicKey;
 use crate::account::roster::{KeyHash, Machine, Roster};
 use crate::entropy::SystemEntropy;
-use crate::lkdc::asn1::time;
+use crate::lkdc::asn1::{self, time};
 use crate::lkdc::client::{AsExchange, Certificate, ClientError, ClockOffset, Secrets, TgsWish, Wish};
 use crate::lkdc::crypto::dh::DhGroup;
 use crate::lkdc::fast::EncryptedChallenge;
 use crate::lkdc::full_name::FullName;
+use crate::lkdc::kdc::error::ErrorCode;
 use crate::lkdc::kdc::options::Flags;
-use crate::lkdc::kdc::preauth::Mechanism;
+use crate::lkdc::kdc::preauth::{Mechanism, pa};
 use crate::lkdc::name::{APPLE_LKDC, Principal, RealmName};
 use crate::lkdc::pkinit::{Believers, Pkinit, PkinitKdc, Signatory};
 
@@ -98,6 +101,26 @@ fn a_ticket_is_worth_nothing_once_the_machine_that_earned_it_has_left_or_has_ano
     assert!(matches!(&renewal, ClientError::Refused { refusal, .. } if refusal.code == 18), "{renewal}");
     kdc.believers().set_roster(account.roster(&[("imac", &account.imac), ("laptop", &account.laptop)], 2));
     assert_eq!(world.ticket(wish(&world), &tgt, ClockOffset::default()).unwrap().server, service.server, "back again");
+}
+
+#[test]
+fn a_request_that_was_answered_is_good_in_no_other_form() {
+    let account = Account::new();
+    let mut world = account.world(&account.imac, &account.imac);
+    world.initial(&mut AsExchange::new(world.wish(), account.secrets())).unwrap();
+    let AsReq(genuine) = asn1::decode(world.sent.last().unwrap()).unwrap();
+    let padata = genuine.padata.clone().unwrap();
+    let place = padata.iter().position(|padata| padata.r#type == pa::PK_AS_REQ).unwrap();
+    let (mut replayed, value) = (0, padata[place].value.to_vec());
+    for at in 0..value.len() {
+        let (mut bent, mut padata) = (value.clone(), padata.clone());
+        bent[at] ^= 1;
+        padata[place].value = bent.into();
+        let reply = world.ask(asn1::encode(&AsReq(KdcReq { padata: Some(padata), ..genuine.clone() })));
+        let refused: KrbError = asn1::decode(&reply).expect("no ticket");
+        replayed += usize::from(ErrorCode(refused.error_code) == ErrorCode::KRB_AP_ERR_REPEAT);
+    }
+    assert!(replayed > 0, "some octets are signed by nobody");
 }
 
 #[test]

@@ -82,6 +82,18 @@ fn the_same_request_gets_the_same_reply_and_the_same_proof_in_another_is_a_repla
 }
 
 #[test]
+fn a_proof_written_in_another_way_is_still_the_same_proof() {
+    let kdc = kdc();
+    let proof = timestamp(&password_key(Etype::Aes256CtsHmacSha1_96), NOW);
+    assert!(asn1::decode::<AsRep>(&ask(&kdc, &as_req(&Wish::tgt("alice"), vec![proof.clone()])).reply).is_ok());
+    // Nothing protects the version of the key, and nobody looks at it.
+    let data: EncryptedData = asn1::decode(&proof.value).unwrap();
+    let rewritten = EncryptedData { kvno: Some(9), ..data };
+    let stolen = as_req(&Wish::tgt("alice"), vec![PaData { value: asn1::encode(&rewritten).into(), ..proof }]);
+    assert_eq!(refusal(&ask(&kdc, &stolen)).1, ErrorCode::KRB_AP_ERR_REPEAT);
+}
+
+#[test]
 fn each_impossible_request_has_its_own_error() {
     let kdc = kdc();
     let alice = || Wish::tgt("alice");

@@ -180,6 +180,20 @@ fn a_signature_by_another_key_or_over_another_message_is_refused() {
 }
 
 #[test]
+fn a_request_signed_anew_is_known_by_what_was_signed() {
+    let rig = Rig::new();
+    let asked = rig.ordinary();
+    let (value, _) = rig.ask(&asked);
+    let content = SignedData::parse(PaPkAsReq::parse(&value).unwrap().signed_auth_pack, oid::PKINIT_AUTH_DATA).unwrap().content();
+    // Whoever hears an ECDSA signature can write it in a second way; for us it is easier to make another.
+    let signed = cms::sign(oid::PKINIT_AUTH_DATA, content, &rig.laptop).unwrap();
+    let again = PaPkAsReq { signed_auth_pack: &signed }.encode();
+    assert_ne!(again, value);
+    let [first, second] = [value, again].map(|value| rig.answer(&asked, &value, BODY).unwrap().content);
+    assert_eq!(first, second);
+}
+
+#[test]
 fn each_bent_octet_of_a_request_is_noticed() {
     let rig = Rig::new();
     let asked = rig.ordinary();
