@@ -16,6 +16,7 @@ use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::name::APPLE_LKDC;
 use crate::lkdc::principals::{Strength, VersionedKeys};
 
+mod armored;
 mod further;
 mod initial;
 
