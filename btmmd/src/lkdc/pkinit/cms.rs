@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 use super::algorithm::{Digest, VerifyingKey};
 use super::certificate::Parts;
 use super::der::{self, DerError, Value, Values};
-use super::oid;
+use super::oid::{self, Oid};
 use super::sign::{SignError, Signatory};
 
 /// The most certificates that a message may bring. Ours bring one.
@@ -187,7 +187,11 @@ fn read_certificates(list: Value<'_>) -> Result<Vec<Parts<'_>>, DerError> {
 
 /// `content` of type `content_type`, signed.
 pub(crate) fn sign(content_type: &[u8], content: &[u8], signatory: &Signatory) -> Result<Vec<u8>, CmsError> {
-    let (digest, algorithm) = VerifyingKey::from_spki(signatory.spki())?.kind.signs_with();
+    sign_with(VerifyingKey::from_spki(signatory.spki())?.kind.signs_with(), content_type, content, signatory)
+}
+
+/// The same, by a key that signs over this digest, under this name.
+fn sign_with((digest, algorithm): (Digest, Oid), content_type: &[u8], content: &[u8], signatory: &Signatory) -> Result<Vec<u8>, CmsError> {
     let message_digest = digest.of(content);
     let mut attributes =
         [attribute(oid::CONTENT_TYPE, &der::oid(content_type)), attribute(oid::MESSAGE_DIGEST, &der::octets(message_digest.as_ref()))];

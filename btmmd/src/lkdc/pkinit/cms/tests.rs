@@ -1,9 +1,18 @@
 use std::sync::Arc;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+    RsaEncoding,
+};
+
 use super::*;
 use crate::account::key::{KeyAlgorithm, MachineKey};
 use crate::lkdc::pkinit::asn1::AuthPack;
 use crate::lkdc::pkinit::rig::{account, now, signatory};
+use crate::lkdc::pkinit::sign::Signer;
 
 mod captured;
 
@@ -24,6 +33,78 @@ fn what_is_signed_verifies_for_each_kind_of_key() {
         let message = sign(TYPE, b"content", &laptop).unwrap();
         assert_eq!(verify(&message).unwrap(), b"content");
         assert_eq!(SignedData::parse(&message, TYPE).unwrap().certificate().unwrap(), laptop.certificate());
+    }
+}
+
+/// A key of a kind that machines do not have, with a certificate by itself.
+struct Foreign<F> {
+    spki: Vec<u8>,
+    sign: F,
+}
+
+impl<F> std::fmt::Debug for Foreign<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Foreign")
+    }
+}
+
+impl<F: Fn(&[u8]) -> Vec<u8> + Send + Sync> Signer for Foreign<F> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        Ok((self.sign)(message))
+    }
+
+    fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+}
+
+fn foreign(pkcs8: &[u8], sign: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Signatory {
+    let key = rcgen::KeyPair::try_from(pkcs8).unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().der().to_vec();
+    let spki = Parts::of(&certificate).unwrap().spki.to_vec();
+    Signatory::new(Arc::new(Foreign { spki, sign }), certificate).unwrap()
+}
+
+/// Good as it is; not with another signature, and not with a digest that was not signed over.
+fn judge_foreign(how: (Digest, Oid), signatory: &Signatory) {
+    let message = sign_with(how, TYPE, b"content", signatory).unwrap();
+    assert_eq!(verify(&message).unwrap(), b"content");
+    let mut bent = message;
+    *bent.last_mut().unwrap() ^= 1;
+    assert_eq!(verify(&bent), Err(CmsError::Signature));
+    let other = if how.0 == Digest::Sha512 { Digest::Sha256 } else { Digest::Sha512 };
+    assert_eq!(verify(&sign_with((other, how.1), TYPE, b"content", signatory).unwrap()), Err(CmsError::Signature));
+}
+
+#[test]
+fn a_key_over_p384_signs() {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &SystemRandom::new()).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, pkcs8.as_ref()).unwrap();
+    let card = foreign(pkcs8.as_ref(), move |message| key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec());
+    // id-ecdsa-with-SHA384, 1.2.840.10045.4.3.3.
+    judge_foreign((Digest::Sha384, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3]), &card);
+}
+
+#[test]
+fn an_rsa_key_signs_with_either_padding_if_the_message_says_which() {
+    let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&KeyPair::generate(KeySize::Rsa2048).unwrap()).unwrap();
+    let ways: [(Digest, Oid, &'static dyn RsaEncoding); 5] = [
+        (Digest::Sha256, oid::RSA_PSS, &RSA_PSS_SHA256),
+        (Digest::Sha384, oid::RSA_PSS, &RSA_PSS_SHA384),
+        (Digest::Sha512, oid::RSA_PSS, &RSA_PSS_SHA512),
+        (Digest::Sha256, oid::SHA256_WITH_RSA, &RSA_PKCS1_SHA256),
+        (Digest::Sha512, oid::RSA, &RSA_PKCS1_SHA512),
+    ];
+    for (digest, padding, encoding) in ways {
+        let key = KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+        let card = foreign(pkcs8.as_ref(), move |message| {
+            let mut signature = vec![0; key.public_modulus_len()];
+            key.sign(encoding, &SystemRandom::new(), message, &mut signature).unwrap();
+            signature
+        });
+        judge_foreign((digest, padding), &card);
+        let misnamed = if padding == oid::RSA_PSS { oid::SHA256_WITH_RSA } else { oid::RSA_PSS };
+        assert_eq!(verify(&sign_with((digest, misnamed), TYPE, b"content", &card).unwrap()), Err(CmsError::Signature));
     }
 }
 
