@@ -1,13 +1,16 @@
 //! Requests in streams: each message after its length in four octets (RFC 4120 §7.2.2).
+//!
+//! Connections are bounded in number, and nobody is turned away: the one that has been silent for longest makes room. Whoever asks is
+//! answered within milliseconds, so that one is idle, or never meant to ask.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -34,10 +37,10 @@ pub(super) async fn serve(listener: TcpListener, desk: Desk, admission: Admissio
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, remote)) => match admission.admit(remote.ip()) {
-                Some(permit) => drop(connections.spawn(connection(stream, remote, desk.clone(), permit))),
-                None => tracing::debug!(%remote, "too many connections to the KDC"),
-            },
+            Ok((stream, remote)) => {
+                let permit = admission.admit(remote.ip());
+                connections.spawn(connection(stream, remote, desk.clone(), permit));
+            }
             Err(error) => {
                 tracing::warn!(%error, "the KDC cannot accept a connection");
                 sleep(PAUSE).await;
@@ -46,16 +49,22 @@ pub(super) async fn serve(listener: TcpListener, desk: Desk, admission: Admissio
     }
 }
 
-async fn connection(mut stream: TcpStream, remote: SocketAddr, desk: Desk, _permit: Permit) {
-    if let Err(error) = converse(&mut stream, remote, &desk).await {
-        tracing::trace!(%remote, %error, "a connection to the KDC ended");
+async fn connection(mut stream: TcpStream, remote: SocketAddr, desk: Desk, permit: Permit) {
+    tokio::select! {
+        ended = converse(&mut stream, remote, &desk, &permit) => if let Err(error) = ended {
+            tracing::trace!(%remote, %error, "a connection to the KDC ended");
+        },
+        () = permit.leave.notified() => {
+            tracing::debug!(%remote, made_room = permit.admission.made_room(), "a silent connection to the KDC was closed for another one");
+        }
     }
 }
 
-async fn converse(stream: &mut TcpStream, remote: SocketAddr, desk: &Desk) -> io::Result<()> {
+async fn converse(stream: &mut TcpStream, remote: SocketAddr, desk: &Desk, permit: &Permit) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
         let Some(request) = timeout(IDLE, receive(stream)).await?? else { return Ok(()) };
+        permit.heard();
         let reply = match request {
             Message::Whole(request) => desk.answer(&request, Source { address: remote, transport: Transport::Tcp }),
             Message::TooLong => {
@@ -101,60 +110,120 @@ async fn send(stream: &mut TcpStream, reply: &[u8]) -> io::Result<()> {
     stream.write_all(&message).await
 }
 
-/// Counts the connections of a thread. All peers share one prefix, so each address counts for itself.
+/// The connections of a thread. All peers share one prefix, so each address counts for itself.
 #[derive(Clone, Default)]
-pub(super) struct Admission(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct Admission(Arc<Mutex<Seats>>);
+
+#[derive(Default)]
+struct Seats {
+    /// Who was silent for longest comes first.
+    taken: Vec<Seat>,
+    next: u64,
+    /// Connections closed for another one.
+    made_room: u64,
+}
+
+struct Seat {
+    number: u64,
+    address: IpAddr,
+    leave: Arc<Notify>,
+}
 
 /// A connection's place, until it is dropped.
 pub(super) struct Permit {
     admission: Admission,
-    address: IpAddr,
+    number: u64,
+    /// When another connection needs the place.
+    leave: Arc<Notify>,
+}
+
+impl Seats {
+    /// Who makes room for a connection from `address`, if that is needed.
+    fn in_the_way(&self, address: IpAddr) -> Option<usize> {
+        let own = |seat: &Seat| seat.address == address;
+        if self.taken.iter().filter(|seat| own(seat)).count() >= MAX_PER_ADDRESS {
+            return self.taken.iter().position(own);
+        }
+        (self.taken.len() >= MAX_CONNECTIONS).then_some(0)
+    }
+
+    fn take_out(&mut self, number: u64) -> Option<Seat> {
+        let place = self.taken.iter().position(|seat| seat.number == number)?;
+        Some(self.taken.remove(place))
+    }
 }
 
 impl Admission {
-    fn admit(&self, address: IpAddr) -> Option<Permit> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = counts.values().sum();
-        let own = counts.get(&address).copied().unwrap_or(0);
-        if total >= MAX_CONNECTIONS || own >= MAX_PER_ADDRESS {
-            return None;
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, address: IpAddr) -> Permit {
+        let mut seats = self.seats();
+        if let Some(place) = seats.in_the_way(address) {
+            seats.taken.remove(place).leave.notify_one();
+            seats.made_room = seats.made_room.saturating_add(1);
         }
-        counts.insert(address, own.saturating_add(1));
-        Some(Permit { admission: self.clone(), address })
+        let (number, leave) = (seats.next, Arc::new(Notify::new()));
+        seats.next = number.wrapping_add(1);
+        seats.taken.push(Seat { number, address, leave: leave.clone() });
+        Permit { admission: self.clone(), number, leave }
+    }
+
+    /// How many connections were closed for another one.
+    fn made_room(&self) -> u64 {
+        self.seats().made_room
+    }
+}
+
+impl Permit {
+    /// Notes that a request came.
+    fn heard(&self) {
+        let mut seats = self.admission.seats();
+        if let Some(seat) = seats.take_out(self.number) {
+            seats.taken.push(seat);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.admission.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
+        self.admission.seats().take_out(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
+    fn must_leave(permit: &Permit) -> bool {
+        permit.leave.notified().now_or_never().is_some()
+    }
+
     #[test]
-    fn connections_are_bounded_by_address_and_in_all() {
+    fn who_was_silent_for_longest_makes_room_for_the_same_address() {
         let admission = Admission::default();
-        let one: IpAddr = "fd00::1".parse().unwrap();
-        let mut permits: Vec<Permit> = (0..MAX_PER_ADDRESS).map(|_| admission.admit(one).unwrap()).collect();
-        assert!(admission.admit(one).is_none());
-        for number in 0..u32::MAX {
-            match admission.admit(IpAddr::V4(number.into())) {
-                Some(permit) => permits.push(permit),
-                None => break,
-            }
-        }
-        assert_eq!(permits.len(), MAX_CONNECTIONS);
-        permits.clear();
-        assert!(admission.0.lock().unwrap().is_empty());
-        assert!(admission.admit(one).is_some());
+        let [one, other]: [IpAddr; 2] = ["fd00::1", "fd00::2"].map(|address| address.parse().unwrap());
+        let neighbour = admission.admit(other);
+        let permits: Vec<Permit> = (0..MAX_PER_ADDRESS).map(|_| admission.admit(one)).collect();
+        permits[0].heard();
+        let late = admission.admit(one);
+        assert_eq!(permits.iter().map(must_leave).collect::<Vec<_>>(), (0..MAX_PER_ADDRESS).map(|n| n == 1).collect::<Vec<_>>());
+        assert!(!must_leave(&neighbour) && !must_leave(&late));
+        assert_eq!(admission.made_room(), 1);
+    }
+
+    #[test]
+    fn who_was_silent_for_longest_makes_room_when_all_places_are_taken() {
+        let admission = Admission::default();
+        let address = |number: usize| IpAddr::V4(u32::try_from(number).unwrap().into());
+        let permits: Vec<Permit> = (0..MAX_CONNECTIONS).map(|number| admission.admit(address(number))).collect();
+        let late = admission.admit(address(MAX_CONNECTIONS));
+        assert!(must_leave(&permits[0]) && !must_leave(&permits[1]));
+        assert_eq!(admission.seats().taken.len(), MAX_CONNECTIONS);
+        drop((permits, late));
+        assert!(admission.seats().taken.is_empty());
     }
 }

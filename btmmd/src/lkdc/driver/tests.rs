@@ -90,8 +90,28 @@ fn several_requests_may_share_a_stream() {
 }
 
 #[test]
-fn a_stopped_driver_gives_its_addresses_back() {
+fn one_machine_with_many_silent_connections_is_still_answered() {
     let (driver, _) = start();
+    let address = driver.addresses()[0];
+    // More than all threads together let one address have.
+    let mut silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for _ in 0..10 {
+        let reply = ask_by_tcp(address, &as_request("nobody"));
+        assert_eq!(asn1::decode::<KrbError>(&reply).unwrap().error_code, 6);
+    }
+    let mut closed = 0;
+    for stream in &mut silent {
+        stream.set_nonblocking(true).unwrap();
+        // An end like any other, not a reset.
+        closed += usize::from(stream.read(&mut [0; 1]).is_ok_and(|octets| octets == 0));
+    }
+    assert!(closed >= 36, "{closed}");
+}
+
+#[test]
+fn a_stopped_driver_gives_its_addresses_back() {
+    // An address that no other test has: as soon as its port is free, anybody may get it.
+    let driver = Driver::start(Arc::new(kdc()), &["127.0.0.88:0".parse().unwrap()], 2, Arc::new(|_| {})).unwrap();
     let address = driver.addresses()[0];
     drop(driver);
     assert!(TcpStream::connect(address).is_err());
