@@ -4,6 +4,7 @@ pub mod bench_connect;
 pub mod bench_gate;
 pub mod bench_kdc;
 pub mod bench_tunnel;
+pub mod damage;
 pub mod demo;
 pub mod figures;
 pub mod frames;

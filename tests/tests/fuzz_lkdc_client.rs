@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use bolero::check;
+use btmm_tests::damage::{self, Damage};
 use btmmd::entropy::{Entropy, SystemEntropy};
 use btmmd::lkdc::client::refusal::Refusal;
 use btmmd::lkdc::client::{AsExchange, ClockOffset, Grant, Next, Secrets, TgsExchange, TgsWish, Wish};
@@ -100,18 +101,6 @@ static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
     Recorded { realm: realm().to_string(), demand, initial, service: ask(&request), tgt: *tgt }
 });
 
-/// Changes one octet, or cuts the end off.
-fn damage(bytes: &[u8], (place, change): (u16, u8)) -> Vec<u8> {
-    let mut damaged = bytes.to_vec();
-    let place = usize::from(place) % damaged.len();
-    if change == 0 {
-        damaged.truncate(place);
-    } else {
-        damaged[place] ^= change;
-    }
-    damaged
-}
-
 #[test]
 fn any_octets_are_no_ticket() {
     check!().with_type::<(u8, Vec<u8>)>().for_each(|(kind, octets)| {
@@ -128,9 +117,9 @@ fn any_octets_are_no_ticket() {
 
 #[test]
 fn a_damaged_demand_for_proof_leads_to_no_ticket_and_to_no_other_realm() {
-    check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
+    check!().with_type::<Damage>().for_each(|how| {
         let (mut exchange, mut entropy, _) = exchange();
-        match exchange.receive(&damage(&RECORDED.demand, how), now(), &mut entropy) {
+        match exchange.receive(&damage::message(&RECORDED.demand, how), now(), &mut entropy) {
             Ok(Next::Done(grant)) => panic!("a ticket: {grant:?}"),
             Ok(Next::Send(_)) => assert_eq!(exchange.realm(), RECORDED.realm),
             Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
@@ -140,10 +129,10 @@ fn a_damaged_demand_for_proof_leads_to_no_ticket_and_to_no_other_realm() {
 
 #[test]
 fn a_damaged_initial_ticket_is_either_refused_or_the_same_but_for_its_sealed_part() {
-    check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
+    check!().with_type::<Damage>().for_each(|how| {
         let (mut exchange, mut entropy, _) = exchange();
         let Next::Send(_) = exchange.receive(&RECORDED.demand, now(), &mut entropy).unwrap() else { panic!("too early") };
-        match exchange.receive(&damage(&RECORDED.initial, how), now(), &mut entropy) {
+        match exchange.receive(&damage::message(&RECORDED.initial, how), now(), &mut entropy) {
             Ok(Next::Done(grant)) => same_but_sealed(&grant, &RECORDED.tgt),
             Ok(Next::Send(_)) => panic!("a reply is no demand"),
             Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
@@ -155,9 +144,9 @@ fn a_damaged_initial_ticket_is_either_refused_or_the_same_but_for_its_sealed_par
 fn a_damaged_service_ticket_is_either_refused_or_the_same_but_for_its_sealed_part() {
     let (mut exchange, mut entropy, _) = tgs_exchange(&RECORDED.tgt);
     let Next::Done(genuine) = exchange.receive(&RECORDED.service, now(), &mut entropy).unwrap() else { panic!("no ticket") };
-    check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
+    check!().with_type::<Damage>().for_each(|how| {
         let (mut exchange, mut entropy, _) = tgs_exchange(&RECORDED.tgt);
-        if let Ok(Next::Done(grant)) = exchange.receive(&damage(&RECORDED.service, how), now(), &mut entropy) {
+        if let Ok(Next::Done(grant)) = exchange.receive(&damage::message(&RECORDED.service, how), now(), &mut entropy) {
             same_but_sealed(&grant, &genuine);
         }
     });

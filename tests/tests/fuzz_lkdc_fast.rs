@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use bolero::check;
+use btmm_tests::damage::{self, Damage};
 use btmmd::entropy::SystemEntropy;
 use btmmd::lkdc::asn1;
 use btmmd::lkdc::crypto::spake_group::SpakeGroup;
@@ -13,12 +14,13 @@ use btmmd::lkdc::crypto::{Etype, Key, usage};
 use btmmd::lkdc::fast::armor::Tgs;
 use btmmd::lkdc::fast::asn1::{KrbFastArmoredReq, PaFxFastRequest};
 use btmmd::lkdc::fast::client::Inside;
-use btmmd::lkdc::fast::envelope::{checksum, seal};
+use btmmd::lkdc::fast::envelope::{checksum, open, seal};
 use btmmd::lkdc::fast::kdc::{open_as, open_tgs};
-use btmmd::lkdc::fast::{Armor, CookieJar, FastOptions, PA_FX_COOKIE, PA_FX_FAST};
+use btmmd::lkdc::fast::{Armor, CookieJar, FastOptions, Finished, PA_FX_COOKIE, PA_FX_FAST};
 use btmmd::lkdc::name::Principal;
 use btmmd::lkdc::otp;
-use btmmd::lkdc::spake::client::Client;
+use btmmd::lkdc::principals::{TotpSecret, VersionedKeys};
+use btmmd::lkdc::spake::client::{Client, Next};
 use btmmd::lkdc::spake::kdc::{Message, challenge, finish, read};
 use rasn_kerberos::{KdcOptions, KdcReqBody, PaData};
 
@@ -95,13 +97,80 @@ fn a_damaged_request_asks_for_the_same_or_for_nothing() {
     let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
     let inside = Inside { options: FastOptions(0), padata: &[], body: &body() };
     let made = armor.request(&inside, AP_REQ, &mut SystemEntropy).value.to_vec();
-    check!().with_type::<(u16, u8)>().cloned().for_each(|(place, value)| {
-        let mut damaged = made.clone();
-        let place = usize::from(place) % damaged.len();
-        damaged[place] = value;
+    check!().with_type::<Damage>().for_each(|how| {
+        let damaged = damage::message(&made, how);
         if let Ok(inner) = open_tgs(&damaged, AP_REQ, Some(&KEYS.subkey), &KEYS.session) {
             assert_eq!(inner.body, body());
         }
+    });
+}
+
+#[test]
+fn a_bent_request_inside_good_armor_reads_back_or_is_an_error() {
+    let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
+    let padata = [PaData { r#type: 2, value: vec![0x30, 0].into() }];
+    let worn = armor.request(&Inside { options: FastOptions(0), padata: &padata, body: &body() }, AP_REQ, &mut SystemEntropy);
+    let PaFxFastRequest::Armored(made) = asn1::decode(&worn.value).expect("as made") else { panic!("one kind") };
+    let inner = open(armor.key(), usage::FAST_ENC, &made.enc_fast_req).expect("as made");
+    check!().with_type::<Damage>().for_each(|how| {
+        let octets = damage::message(&inner, how);
+        let request = PaFxFastRequest::Armored(armored(&armor, &octets));
+        if let Ok(inner) = open_tgs(&asn1::encode(&request), AP_REQ, Some(&KEYS.subkey), &KEYS.session) {
+            assert!(octets.windows(inner.raw_body.len()).any(|part| part == inner.raw_body));
+        }
+    });
+}
+
+#[test]
+fn a_bent_reply_says_what_the_true_one_says_or_nothing() {
+    let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
+    let inside = Inside { options: FastOptions(0), padata: &[], body: &body() };
+    let request = armor.request(&inside, AP_REQ, &mut SystemEntropy);
+    let request = open_tgs(&request.value, AP_REQ, Some(&KEYS.subkey), &KEYS.session).expect("as made");
+    let alice = Principal::user("alice");
+    let end = Finished { realm: "LKDC", client: &alice, ticket: b"a ticket" };
+    let reply = request.reply(&KEYS.session, Vec::new(), end, now(), &mut SystemEntropy).padata;
+    check!().with_type::<Damage>().for_each(|how| {
+        let pa = PaData { r#type: PA_FX_FAST, value: damage::message(&reply.value, how).into() };
+        if let Ok(vouched) = armor.open_reply(&[pa], 7, b"a ticket") {
+            assert_eq!((vouched.client, vouched.realm.as_str()), (alice.clone(), "LKDC"));
+        }
+    });
+}
+
+#[test]
+fn bent_spake_messages_prove_a_password_only_with_the_same_share() {
+    let made = challenge(SpakeGroup::Edwards25519, &KEYS.session, None, &mut SystemEntropy);
+    let answered = Client::new().challenged(&made.message, &KEYS.session, b"body", &mut SystemEntropy).expect("an answer");
+    let Next::Respond { message, reply_key } = answered else { panic!("a group that both speak") };
+    check!().with_type::<(bool, Damage)>().for_each(|(client, how)| {
+        if *client {
+            let _ = Client::new().challenged(&damage::message(&made.message, how), &KEYS.session, b"body", &mut SystemEntropy);
+        } else if let Ok(Message::Response(response)) = read(&damage::message(&message, how))
+            && let Ok(key) = finish(&response, &made.secret, &KEYS.session, b"body")
+        {
+            assert_eq!(key, reply_key);
+        }
+    });
+}
+
+#[test]
+fn bent_messages_about_codes_are_read_or_refused() {
+    let alice = Principal::user("alice");
+    let judge = otp::kdc::Judge::new(KEYS.session.clone(), otp::Ledger::since(SystemTime::UNIX_EPOCH));
+    let made = judge.challenge(&alice, "LKDC", now(), &mut SystemEntropy);
+    let answer = otp::client::Challenge::read(&made).expect("as made").answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy);
+    let totp = TotpSecret::generate(&mut SystemEntropy);
+    let password = VersionedKeys { kvno: 1, keys: vec![KEYS.session.clone()], salt: Some("salt".to_owned()), since: now(), until: None };
+    let judge = std::panic::AssertUnwindSafe(judge);
+    let factors = std::panic::AssertUnwindSafe(otp::kdc::Factors { totp: &totp, password: &password });
+    check!().with_type::<Damage>().for_each(|how| {
+        if let Ok(challenge) = otp::client::Challenge::read(&damage::message(&made, how)) {
+            let _ = challenge.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy);
+        }
+        // A password takes thousands of rounds to try: what is bent here is mostly in front of it.
+        let bent = damage::message(&answer, how);
+        assert!(judge.judge(&bent, &KEYS.subkey, &alice, *factors, now()).is_err());
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
 use bolero::check;
+use btmm_tests::damage::{self, Octet};
 use btmmd::lkdc::ccache::{Credential, CredentialCache, SessionKey, Typed, format};
 use btmmd::lkdc::full_name::FullName;
 use btmmd::lkdc::keytab::{self, KeytabEntry};
@@ -25,16 +26,6 @@ fn entries() -> Vec<KeytabEntry> {
     let entry =
         |name: &str, kvno| KeytabEntry { name: name.parse().expect("a name"), timestamp: 7, kvno, etype: 20, key: vec![5; 32].into() };
     vec![entry("host/imac@A", 1), entry("host/imac@A", 300), entry("cifs/LKDC:SHA256.AB@LKDC:SHA256.AB", 2)]
-}
-
-/// Octets replaced, and then an end cut off, where and how the fuzzer chooses.
-fn damage(mut octets: Vec<u8>, changes: &[(u16, u8)], cut: u16) -> Vec<u8> {
-    for (place, value) in changes.iter().take(8) {
-        let place = usize::from(*place) % octets.len();
-        octets[place] = *value;
-    }
-    octets.truncate(octets.len() - usize::from(cut) % octets.len());
-    octets
 }
 
 fn judge_cache(octets: &[u8]) {
@@ -68,7 +59,7 @@ fn any_octets_are_a_cache_or_an_error() {
 #[test]
 fn a_damaged_cache_is_a_cache_or_an_error() {
     let whole = format::emit(&cache()).to_vec();
-    check!().with_type::<(Vec<(u16, u8)>, u16)>().for_each(|(changes, cut)| judge_cache(&damage(whole.clone(), changes, *cut)));
+    check!().with_type::<(Vec<Octet>, u16)>().for_each(|(changes, end)| judge_cache(&damage::octets(whole.clone(), changes, *end)));
 }
 
 #[test]
@@ -82,5 +73,5 @@ fn any_octets_are_a_keytab_or_an_error() {
 #[test]
 fn a_damaged_keytab_is_a_keytab_or_an_error() {
     let whole = keytab::emit(&entries()).expect("it fits").to_vec();
-    check!().with_type::<(Vec<(u16, u8)>, u16)>().for_each(|(changes, cut)| judge_keytab(&damage(whole.clone(), changes, *cut)));
+    check!().with_type::<(Vec<Octet>, u16)>().for_each(|(changes, end)| judge_keytab(&damage::octets(whole.clone(), changes, *end)));
 }
