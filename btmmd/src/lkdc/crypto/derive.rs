@@ -76,7 +76,7 @@ const CHECKSUM: u8 = 0x99;
 const ENCRYPTION: u8 = 0xAA;
 const INTEGRITY: u8 = 0x55;
 
-/// The keys that one base key has given so far. A long-lived key derives what it needs once.
+/// The keys that one base key has given so far. A key that is used often derives what it needs once.
 pub(super) struct Derived {
     etype: Etype,
     base: Base,

@@ -1,6 +1,7 @@
 //! Keys: an encryption type and its octets, and what they do.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
@@ -10,6 +11,7 @@ use super::CryptoError;
 use super::cts::BLOCK;
 use super::derive::{Derived, KeyOctets, SealKeys};
 use super::etype::{Etype, Family};
+use super::mac::Mac;
 pub use super::password::MAX_ITERATIONS;
 use super::password::string_to_key;
 use crate::entropy::Entropy;
@@ -21,8 +23,13 @@ pub struct Key(Arc<Inner>);
 struct Inner {
     etype: Etype,
     octets: KeyOctets,
+    uses: AtomicU8,
     derived: OnceLock<Box<Derived>>,
 }
+
+/// How often a key is used before what was derived from it is worth a kilobyte of memory. Session keys do not get there, and of a hundred
+/// thousand users only those who come again.
+const FEW: u8 = 4;
 
 /// What comes before the plaintext so that equal plaintexts look different.
 const CONFOUNDER: usize = BLOCK;
@@ -40,7 +47,7 @@ impl Key {
     }
 
     fn from_octets(etype: Etype, octets: KeyOctets) -> Self {
-        Self(Arc::new(Inner { etype, octets, derived: OnceLock::new() }))
+        Self(Arc::new(Inner { etype, octets, uses: AtomicU8::new(0), derived: OnceLock::new() }))
     }
 
     /// A fresh one.
@@ -67,8 +74,15 @@ impl Key {
         &self.0.octets[..self.0.etype.key_length()]
     }
 
-    pub(super) fn derived(&self) -> &Derived {
-        self.0.derived.get_or_init(|| Box::new(Derived::new(self.etype(), self.bytes())))
+    pub(super) fn derived<R>(&self, with: impl FnOnce(&Derived) -> R) -> R {
+        let derive = || Derived::new(self.etype(), self.bytes());
+        if let Some(kept) = self.0.derived.get() {
+            return with(kept);
+        }
+        // Some uses more or fewer, when threads count at once, do not matter.
+        let uses = self.0.uses.load(Ordering::Relaxed);
+        self.0.uses.store(uses.saturating_add(1), Ordering::Relaxed);
+        if uses < FEW { with(&derive()) } else { with(self.0.derived.get_or_init(|| Box::new(derive()))) }
     }
 
     /// Encrypts and authenticates.
@@ -83,7 +97,7 @@ impl Key {
         let mut out = Vec::with_capacity(CONFOUNDER + plain.len() + length);
         out.extend_from_slice(&confounder);
         out.extend_from_slice(plain);
-        self.derived().sealing(usage, |SealKeys { ke, ki }| {
+        let seal = |SealKeys { ke, ki }: &SealKeys| {
             let tag = match self.etype().family() {
                 Family::Simplified => {
                     let tag = ki.over(&[&out]);
@@ -96,7 +110,8 @@ impl Key {
                 }
             };
             out.extend_from_slice(&tag[..length]);
-        });
+        };
+        self.derived(|derived| derived.sealing(usage, seal));
         out
     }
 
@@ -109,7 +124,7 @@ impl Key {
             .filter(|body| *body >= CONFOUNDER)
             .and_then(|body| cipher.split_at_checked(body))
             .ok_or(CryptoError::Truncated { etype, got: cipher.len() })?;
-        let plain = self.derived().sealing(usage, |SealKeys { ke, ki }| {
+        let open = |SealKeys { ke, ki }: &SealKeys| {
             let mut plain = Zeroizing::new(body.to_vec());
             let good = match etype.family() {
                 Family::Simplified => {
@@ -125,7 +140,8 @@ impl Key {
                 }
             };
             good.then_some(plain)
-        });
+        };
+        let plain = self.derived(|derived| derived.sealing(usage, open));
         let mut plain = plain.ok_or(CryptoError::Integrity { etype, usage })?;
         plain.copy_within(CONFOUNDER.., 0);
         let length = plain.len() - CONFOUNDER;
@@ -136,7 +152,8 @@ impl Key {
 
     /// The mandatory checksum of the key's type, [`Etype::checksum_type`].
     pub fn checksum(&self, usage: u32, data: &[u8]) -> Vec<u8> {
-        self.derived().checking(usage, |kc| kc.over(&[data])[..self.etype().checksum_length()].to_vec())
+        let sum = |kc: &Mac| kc.over(&[data])[..self.etype().checksum_length()].to_vec();
+        self.derived(|derived| derived.checking(usage, sum))
     }
 
     /// Compares in constant time.
