@@ -14,7 +14,9 @@ mod stored;
 pub mod strength;
 pub mod totp;
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::name::Principal;
@@ -25,7 +27,32 @@ pub use register::{Register, RegisterError, SharedRegister};
 pub use strength::Strength;
 pub use totp::TotpSecret;
 
-type Table = HashMap<Vec<String>, Arc<Entry>>;
+/// An entry found by its name, which is kept nowhere else: the fewer places a look-up touches, the less it matters how many there are.
+#[derive(Debug)]
+struct Named(Arc<Entry>);
+
+impl Borrow<[String]> for Named {
+    fn borrow(&self) -> &[String] {
+        &self.0.name.components
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let name: &[String] = self.borrow();
+        name.hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Named {}
+
+type Table = HashSet<Named>;
 
 /// The principals of this machine's realm, shared by all who look them up and the one who changes them. A clone is the same table.
 ///
@@ -41,28 +68,32 @@ impl Principals {
 
     /// What is known of `name`. What was found stays as it was, whatever changes meanwhile.
     pub fn find(&self, name: &Principal) -> Option<Arc<Entry>> {
-        self.read().get(name.components.as_slice()).cloned()
+        self.read().get(name.components.as_slice()).map(|named| named.0.clone())
     }
 
     /// Adds an entry, in place of the one of that name if there is one, which is returned.
     pub fn insert(&self, entry: Entry) -> Option<Arc<Entry>> {
-        self.write().insert(entry.name.components.clone(), Arc::new(entry))
+        self.write().replace(Named(Arc::new(entry))).map(|named| named.0)
     }
 
     /// Forgets `name`.
     pub fn remove(&self, name: &Principal) -> Option<Arc<Entry>> {
-        self.write().remove(name.components.as_slice())
+        self.write().take(name.components.as_slice()).map(|named| named.0)
     }
 
     /// Puts `entries` in the place of all there were, at once: nobody sees half of both.
+    #[expect(clippy::mutable_key_type, reason = "the name is all that is compared, and it stays; what changes is what keys remember")]
     pub fn replace(&self, entries: impl IntoIterator<Item = Entry>) {
-        let table = entries.into_iter().map(|entry| (entry.name.components.clone(), Arc::new(entry))).collect();
+        let mut table = Table::new();
+        for entry in entries {
+            table.replace(Named(Arc::new(entry)));
+        }
         *self.write() = table;
     }
 
     /// All entries, in no order.
     pub fn all(&self) -> Vec<Arc<Entry>> {
-        self.read().values().cloned().collect()
+        self.read().iter().map(|named| named.0.clone()).collect()
     }
 
     /// How many there are.
