@@ -15,6 +15,8 @@ use tokio::net::{TcpStream, UdpSocket};
 const CLIENTS: usize = 32;
 /// Clients that come over streams, one connection for each request, as `kinit` does.
 const STREAMS: usize = 8;
+/// A sleeping thread wakes up late by less than this.
+const WAKE: Duration = Duration::from_micros(200);
 /// No measurement takes this long.
 const LIMIT: Duration = Duration::from_secs(60);
 /// More than any reply here has.
@@ -81,8 +83,9 @@ impl Load {
         Ok(())
     }
 
-    /// Milliseconds from when each request should have been sent to its answer, with `rate` requests per second at random moments:
-    /// whoever is late makes the next ones late too. Turns without sleeping, so it needs a core of its own.
+    /// Milliseconds from when each request should have been sent to its answer, with `rate` requests per second at random moments, whether or
+    /// not others are answered yet: whoever is late makes the next ones late too, and nobody gets less to do for being slow. Sleeps only
+    /// while nothing is awaited, so it needs a core of its own.
     pub fn latencies(&self, server: SocketAddr, rate: f64) -> Result<Vec<f64>> {
         let mut clients = Clients::new(server)?;
         let mut latencies = Vec::with_capacity(self.requests.len());
@@ -102,6 +105,11 @@ impl Load {
                 latencies.push(late.as_secs_f64() * 1e3);
             }
             ensure!(now.duration_since(due) < LIMIT, "a request or its answer was lost");
+            if clients.busy.is_empty()
+                && let Some(pause) = due.checked_duration_since(Instant::now() + WAKE)
+            {
+                std::thread::sleep(pause);
+            }
         }
         Ok(latencies)
     }

@@ -45,6 +45,18 @@ pub fn on_cores<T: Send>(cores: &[usize], function: impl FnOnce() -> Result<T> +
     })
 }
 
+/// The same, in front of everything else that these cores have to do, this thread and what it starts: a thread of ordinary priority, however
+/// high, waits whole ticks for others, which says nothing about the one that is measured. Nobody may need a whole core then.
+pub fn undisturbed<T: Send>(cores: &[usize], function: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_cores(cores, || {
+        let first = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the parameters live until the call returns, and 0 is this thread.
+        let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) };
+        nix::errno::Errno::result(set).context("real-time priority")?;
+        function()
+    })
+}
+
 fn loopback(port: u16) -> SocketAddr {
     (Ipv6Addr::LOCALHOST, port).into()
 }
