@@ -51,6 +51,30 @@ pub fn tree(message: &[u8], cuts: &[Cut]) -> Vec<u8> {
     out
 }
 
+/// Good DER that no reader may follow to its end: nested ten thousand deep, and longer than any message. It begins with `tag`.
+///
+/// # Panics
+/// Where a stack does not suffice for `read`, which is half a mebibyte.
+pub fn excessive(tags: &[u8], read: impl Fn(&[u8]) + Sync) {
+    let nested = (0..10_000).fold(Vec::new(), |inner, _| wrapped(0x30, inner));
+    let long = wrapped(0x04, vec![0; 100_000]);
+    std::thread::scope(|scope| {
+        let all = || {
+            for tag in tags {
+                [&nested, &long].into_iter().for_each(|inner| read(&wrapped(*tag, inner.clone())));
+            }
+        };
+        let reader = std::thread::Builder::new().stack_size(512 * 1024).spawn_scoped(scope, all).expect("a thread");
+        reader.join().expect("the reader refuses");
+    });
+}
+
+fn wrapped(tag: u8, contents: Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    Node { tag, before: Vec::new(), contents: Contents::Octets(contents), lie: 0 }.write(&mut out);
+    out
+}
+
 struct Change<'a> {
     how: u8,
     octets: &'a [u8],

@@ -157,3 +157,14 @@ fn same_but_sealed(grant: &Grant, genuine: &Grant) {
     assert_eq!((&grant.client, &grant.server, grant.flags, grant.times), (&genuine.client, &genuine.server, genuine.flags, genuine.times));
     assert_eq!(grant.key, genuine.key);
 }
+
+#[test]
+fn what_is_too_deep_or_too_long_is_refused() {
+    damage::excessive(&[0x6b, 0x6d, 0x7e, 0x30], |octets| {
+        assert!(Refusal::read(octets).is_err());
+        let (mut initial, mut entropy, _) = exchange();
+        assert!(initial.receive(octets, now(), &mut entropy).is_err());
+        let (mut service, mut entropy, _) = tgs_exchange(&RECORDED.tgt);
+        assert!(service.receive(octets, now(), &mut entropy).is_err());
+    });
+}

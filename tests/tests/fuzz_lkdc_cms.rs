@@ -141,3 +141,13 @@ fn a_bent_request_of_nobody_in_particular_proves_nobody() {
         }
     });
 }
+
+#[test]
+fn what_is_too_deep_or_too_long_is_refused() {
+    damage::excessive(&[0x30, 0x80, 0xa0], |octets| {
+        let stage = stage();
+        assert!(stage.answer(octets).is_err() && stage.answer_to(&Principal::anonymous(), octets).is_err());
+        assert!(!stage.finish(octets));
+        let _ = groups_offered(octets);
+    });
+}

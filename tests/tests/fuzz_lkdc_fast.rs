@@ -198,3 +198,24 @@ fn any_octets_are_no_cookie_and_no_answer_to_a_challenge_for_a_code() {
         }
     });
 }
+
+#[test]
+fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
+    let armor = Armor::of_tgs(&KEYS.subkey, &KEYS.session);
+    let keys = |etype, _| (etype == Etype::Aes256CtsHmacSha1_96).then(|| KEYS.session.clone());
+    let jar = CookieJar::new(KEYS.session.clone());
+    let alice = Principal::user("alice");
+    damage::excessive(&[0xa0, 0xa1, 0xa2, 0x30], |octets| {
+        let tgs = Tgs { realm: "LKDC", keys: &keys, skew: Duration::from_secs(300) };
+        assert!(open_as(octets, AP_REQ, tgs, now()).is_err());
+        let inside = asn1::encode(&PaFxFastRequest::Armored(armored(&armor, octets)));
+        for octets in [octets, &inside] {
+            assert!(open_tgs(octets, AP_REQ, Some(&KEYS.subkey), &KEYS.session).is_err());
+        }
+        let pa = |number: i32| [PaData { r#type: number, value: octets.to_vec().into() }];
+        assert!(armor.open_reply(&pa(PA_FX_FAST), 7, AP_REQ).is_err());
+        assert!(jar.open(&pa(PA_FX_COOKIE), &alice, now()).is_err());
+        assert!(read(octets).is_err() && Client::new().challenged(octets, &KEYS.session, b"body", &mut SystemEntropy).is_err());
+        assert!(otp::client::Challenge::read(octets).is_err());
+    });
+}

@@ -75,3 +75,18 @@ fn a_damaged_keytab_is_a_keytab_or_an_error() {
     let whole = keytab::emit(&entries()).expect("it fits").to_vec();
     check!().with_type::<(Vec<Octet>, u16)>().for_each(|(changes, end)| judge_keytab(&damage::octets(whole.clone(), changes, *end)));
 }
+
+#[test]
+fn lengths_that_lead_outside_are_refused_and_cost_nothing() {
+    let (cache, keytab) = (format::emit(&cache()).to_vec(), keytab::emit(&entries()).expect("it fits").to_vec());
+    for whole in [cache, keytab] {
+        for place in 2..whole.len() - 4 {
+            for length in [[0x7f, 0xff, 0xff, 0xff], [0xff; 4], [0x80, 0, 0, 0]] {
+                let mut octets = whole.clone();
+                octets[place..place + 4].copy_from_slice(&length);
+                judge_cache(&octets);
+                judge_keytab(&octets);
+            }
+        }
+    }
+}

@@ -212,3 +212,28 @@ fn a_bent_request_in_true_armor_earns_nothing_for_others() {
         judge(&ask(&kdc, &damage::message(&as_request(vec![worn], body.clone()), outer)));
     });
 }
+
+#[test]
+fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
+    let kdc = kdc();
+    let (_, tgt) = conversation(&kdc);
+    let ticket: Ticket = asn1::decode(&tgt.ticket).expect("a ticket");
+    let key = password_key();
+    damage::excessive(&[0x6a, 0x6c, 0x30], |octets| {
+        assert!(!judge(&ask(&kdc, octets)));
+        let data = envelope::seal(&key, usage::PA_ENC_TIMESTAMP, octets, &mut SystemEntropy);
+        for (number, data) in
+            [(pa::ENC_TIMESTAMP, octets.to_vec()), (pa::ENC_TIMESTAMP, asn1::encode(&data)), (pa::FX_FAST, octets.to_vec())]
+        {
+            assert!(!judge(&ask(&kdc, &as_request(vec![value(number, data)], as_body(&alice(), 7, now())))));
+        }
+        let authenticator = envelope::seal(&tgt.key, usage::TGS_REQ_AUTHENTICATOR, octets, &mut SystemEntropy);
+        let mut request = tgs_request(&wishes(&tgt)[0], &tgt, now(), &mut SystemEntropy).expect("a request").bytes;
+        let mut message: TgsReq = asn1::decode(&request).expect("as made");
+        let presented = &mut message.0.padata.as_mut().expect("a ticket")[0].value;
+        let ap_req: ApReq = asn1::decode(presented).expect("as made");
+        *presented = asn1::encode(&ApReq { authenticator, ticket: ticket.clone(), ..ap_req }).into();
+        request = asn1::encode(&message);
+        assert!(!judge(&ask(&kdc, &request)));
+    });
+}
