@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use btmm_tests::lab::{Finished, Node, Running, finish};
+use btmm_tests::lab::{Finished, Node, Resolved, finish};
 use btmmd::resolver::driver::Driver;
 use btmmd::resolver::linux::{Registration, SystemResolver};
 use btmmd::resolver::{Command, Config, DEFAULT_ADDRESS, Input, Integration, Link, Stub, Table};
@@ -136,40 +136,7 @@ fn serve_uplink(socket: &UdpSocket, asked: &Mutex<BTreeSet<String>>) {
     }
 }
 
-/// The system bus and resolved, started as systemd would start them.
-struct Resolved<'a> {
-    machine: &'a Machine,
-    bus: Running,
-    daemon: Option<Running>,
-}
-
-impl<'a> Resolved<'a> {
-    fn start(machine: &'a Machine) -> Self {
-        let node = &machine.node;
-        node.run("mkdir -p /run/dbus /run/systemd/resolve").unwrap();
-        machine.run("chown systemd-resolve:systemd-resolve /run/systemd/resolve");
-        let conf = "[Resolve]\nDNS=192.0.2.53\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n";
-        node.write("/run/systemd/resolved.conf.d/uplink.conf", conf).unwrap();
-        let mut command = node.foreign("dbus-daemon");
-        command.args(["--system", "--nofork", "--nopidfile", "--print-address"]);
-        let mut bus = node.spawn(command).unwrap();
-        bus.wait_for("unix:path=", Duration::from_secs(20)).unwrap();
-        let mut resolved = Self { machine, bus, daemon: None };
-        resolved.restart();
-        resolved
-    }
-
-    fn restart(&mut self) {
-        self.daemon = None;
-        let command = self.machine.node.foreign("/usr/lib/systemd/systemd-resolved");
-        self.daemon = Some(self.machine.node.spawn(command).unwrap());
-        let start = Instant::now();
-        while self.machine.try_run("resolvectl status").is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "resolved does not answer: {}", self.bus.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
+const RESOLVED: &str = "DNS=192.0.2.53\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n";
 
 /// Runs the future in the machine.
 fn within<T: Send>(machine: &Machine, future: impl Future<Output = T> + Send) -> T {
@@ -180,7 +147,7 @@ fn within<T: Send>(machine: &Machine, future: impl Future<Output = T> + Send) ->
 #[test]
 fn resolved_sends_the_accounts_names_to_the_stub_and_no_others() {
     let machine = Machine::new();
-    let mut resolved = Resolved::start(&machine);
+    let mut resolved = Resolved::start(&machine.node, RESOLVED).unwrap();
     machine.node.write("/etc/resolv.conf", "nameserver 127.0.0.53\noptions edns0\n").unwrap();
     machine.with_stub(|| {
         let link = machine.link();
@@ -205,7 +172,7 @@ fn resolved_sends_the_accounts_names_to_the_stub_and_no_others() {
             assert!(machine.try_run("getent ahosts ghost.alice.btmm.internal").is_err());
             assert_eq!(machine.asked(), BTreeSet::from(["www.example.org.".to_owned()]), "the uplink hears of no machine");
 
-            resolved.restart();
+            resolved.restart().unwrap();
             tokio::time::timeout(Duration::from_secs(10), system.appeared()).await.expect("the restart is noticed");
             assert_eq!(system.apply(&link).await, Integration::Resolved);
             assert!(machine.run(&format!("getent ahostsv6 {LAPTOP}")).out.starts_with(LAPTOP_INNER));
@@ -228,7 +195,7 @@ fn become_user(uid: u32) {
 fn the_daemon_needs_no_root_but_the_polkit_rule_it_ships_with() {
     let machine = Machine::new();
     machine.run("useradd --system --uid 4500 btmm");
-    let _resolved = Resolved::start(&machine);
+    let _resolved = Resolved::start(&machine.node, RESOLVED).unwrap();
     let mut polkit = machine.node.spawn(machine.node.foreign("/usr/lib/polkit-1/polkitd")).unwrap();
     polkit.wait_for("Acquired the name org.freedesktop.PolicyKit1", Duration::from_secs(20)).unwrap();
     let link = machine.link();

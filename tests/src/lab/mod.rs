@@ -19,6 +19,7 @@ mod last_frame;
 mod node;
 mod packet;
 mod process;
+mod resolved;
 mod router;
 mod topology;
 
@@ -28,6 +29,7 @@ pub use capture::{Capture, Seen};
 pub use node::Node;
 pub use packet::{Kind, Packet, read_pcap};
 pub use process::{Finished, Running, feed, finish};
+pub use resolved::Resolved;
 pub use router::{Router, RouterPlan};
 pub use topology::{Options, TwoHomes};
 
