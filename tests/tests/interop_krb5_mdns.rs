@@ -1,8 +1,9 @@
-//! The realm of a machine by multicast DNS, on one port with a real avahi, which goes on answering for the host.
+//! The realm of a machine by multicast DNS, on one port with a real avahi or systemd-resolved, which goes on answering for the host.
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use btmm_tests::lab::Resolved;
 use btmm_tests::lab::kerberos::{Machine, Pair};
 use btmmd::lkdc::discover::mdns::driver::{Mdns, Network};
 use btmmd::lkdc::discover::mdns::{Announcement, PORT};
@@ -50,15 +51,27 @@ fn hear(socket: &UdpSocket, name: &str, kind: RecordType, enough: impl Fn(&(u32,
 }
 
 #[test]
-fn realm_and_host_are_both_told_on_one_port_and_the_realm_is_taken_back() {
+fn beside_avahi_realm_and_host_are_both_told_and_the_realm_is_taken_back() {
     let pair = Pair::new().expect("two machines");
-    let (imac, laptop) = (&pair.imac, &pair.laptop);
-    imac.write_foreign("/etc/avahi/avahi-daemon.conf", AVAHI).expect("written");
-    let mut command = imac.node.foreign("avahi-daemon");
+    pair.imac.write_foreign("/etc/avahi/avahi-daemon.conf", AVAHI).expect("written");
+    let mut command = pair.imac.node.foreign("avahi-daemon");
     command.args(["--no-drop-root", "--no-chroot", "--no-rlimits"]);
-    let mut avahi = imac.node.spawn(command).expect("avahi");
+    let mut avahi = pair.imac.node.spawn(command).expect("avahi");
     avahi.wait_for("Server startup complete", Duration::from_secs(20)).expect("avahi serves");
+    both_told(&pair, || avahi.log());
+}
 
+#[test]
+fn beside_resolved_realm_and_host_are_both_told_and_the_realm_is_taken_back() {
+    let pair = Pair::new().expect("two machines");
+    let resolved = Resolved::start(&pair.imac.node, "FallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=yes\n").expect("resolved");
+    resolved.control("mdns wire yes").expect("switched on");
+    both_told(&pair, || resolved.log());
+}
+
+/// The machine's own responder tells its address, and ours tells its realm.
+fn both_told(pair: &Pair, others_log: impl Fn() -> String) {
+    let (imac, laptop) = (&pair.imac, &pair.laptop);
     let realm = RealmName::of_key(imac.key.spki());
     let announcement = Announcement::new("imac", &realm).expect("a name");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -75,7 +88,11 @@ fn realm_and_host_are_both_told_on_one_port_and_the_realm_is_taken_back() {
     let told = hear(&socket, "_kerberos.imac.local.", RecordType::TXT, |(_, text)| text == realm.as_str());
     assert_eq!(told, BTreeSet::from([(120, realm.to_string())]));
     let host = hear(&socket, "imac.local.", RecordType::A, |(_, address)| *address == imac.lan.to_string());
-    assert!(host.iter().any(|(_, address)| *address == imac.lan.to_string()), "avahi is silent: {host:?}\n{}", avahi.log());
+    assert!(
+        host.iter().any(|(_, address)| *address == imac.lan.to_string()),
+        "the host's own responder is silent: {host:?}\n{}",
+        others_log()
+    );
     drop(mdns);
     let told = hear(&socket, "_kerberos.imac.local.", RecordType::TXT, |(ttl, _)| *ttl == 0);
     assert!(told.contains(&(0, realm.to_string())), "no goodbye: {told:?}");
