@@ -15,6 +15,7 @@ mod conf;
 mod mit;
 mod plugin;
 mod services;
+mod terminal;
 mod tools;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -27,10 +28,10 @@ use btmmd::account::enrol::JoinRequest;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::account::name::MachineName;
 use btmmd::account::roster::Roster;
-use btmmd::account::{self, AccountOptions};
+use btmmd::account::{self, AccountOptions, Identity};
 use btmmd::lkdc::name::RealmName;
 
-use super::{Node, Running, binary};
+use super::{Node, Running, binary, inside};
 
 pub use conf::Conf;
 pub use mit::MitKdc;
@@ -131,6 +132,14 @@ impl Machine {
         Ok(machine)
     }
 
+    /// A machine whose own daemon brought it into its account. `lan` is its address at home.
+    pub fn joined(node: Node, lan: Ipv4Addr) -> Result<Self> {
+        let state = node.path(STATE);
+        let identity = Identity::load(&state)?;
+        let key = MachineKey::from_pem(&std::fs::read(state.join("machine.key"))?)?;
+        Self::new(node, identity.name(), key, identity.certificate(), identity.trust(), lan)
+    }
+
     /// Our KDC on port 88 of its inner address and in the LAN, with the state of the joined machine. Arguments are those of `btmm-kdc`.
     pub fn start_kdc(&self, arguments: &[&str]) -> Result<Running> {
         let mut command = self.node.command(binary("btmm-kdc"));
@@ -168,7 +177,7 @@ impl Machine {
     /// The path by which this machine's own programs reach a file of its foreign ones.
     #[must_use]
     pub fn foreign_path(&self, absolute: &str) -> String {
-        format!("/run/lab/root{absolute}")
+        if inside() { absolute.to_owned() } else { format!("/run/lab/root{absolute}") }
     }
 
     /// Writes a file that foreign programs look for outside `/run`.

@@ -12,6 +12,13 @@ use super::{Machine, Pair};
 const FOLDER: &str = "/usr/lib/x86_64-linux-gnu/krb5/plugins/libkrb5";
 
 impl Machine {
+    /// Brings the machine to where the package brings it: the plugin, and the file in `krb5.conf.d`. What only its owner may do, to include
+    /// that folder in its `krb5.conf`, is not done.
+    pub fn install_package_files(&self) -> Result<()> {
+        self.write_foreign("/etc/krb5.conf.d/btmm.conf", include_str!("../../../../systemd/krb5.conf"))?;
+        self.install_locate_plugin()
+    }
+
     /// Installs the locate plugin as the package does.
     pub fn install_locate_plugin(&self) -> Result<()> {
         let plugin = library("btmm_locate")?;
@@ -26,15 +33,13 @@ impl Machine {
 }
 
 impl Pair {
-    /// Brings a machine to where the package and btmmd bring it: the plugin, the table, and the files of `krb5.conf.d`. What only its owner
-    /// may do, to include them in its `krb5.conf`, is not done.
+    /// Brings a machine to where the package and btmmd bring it.
     pub fn prepare(&self, machine: &Machine) -> Result<()> {
         let trust = self.authority.trust();
         let realms = Realms::of_roster(&self.roster, &trust.zone);
         let publish = || publish(Path::new("/run/btmm"), &realms, Some(&machine.name), &trust.ca, &BTreeMap::new());
         machine.node.enter(publish)?.context("publishing")?;
-        machine.write_foreign("/etc/krb5.conf.d/btmm.conf", include_str!("../../../../systemd/krb5.conf"))?;
-        machine.install_locate_plugin()
+        machine.install_package_files()
     }
 }
 

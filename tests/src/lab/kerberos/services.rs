@@ -34,10 +34,10 @@ impl Machine {
             ("group", format!("{name}:x:{UID}:\n")),
         ] {
             let path = format!("/etc/{file}");
-            let known = fs::read_to_string(self.node.path(format!("/run/lab/root{path}")))?;
+            let known = fs::read_to_string(self.node.path(self.foreign_path(&path)))?;
             self.write_foreign(&path, known + &line)?;
         }
-        let home = self.node.path(format!("/run/lab/root/home/{name}"));
+        let home = self.node.path(self.foreign_path(&format!("/home/{name}")));
         fs::create_dir_all(&home)?;
         chown(&home, Some(UID), Some(UID)).context("the home's owner")
     }
@@ -85,7 +85,7 @@ impl Machine {
             ),
         )?;
         for folder in ["/var/lib/samba/private", "/var/cache/samba", "/var/log/samba"] {
-            fs::create_dir_all(self.node.path(format!("/run/lab/root{folder}")))?;
+            fs::create_dir_all(self.node.path(self.foreign_path(folder)))?;
         }
         fs::create_dir_all(self.node.path("/run/samba"))?;
         let mut command = self.node.foreign("smbd");
