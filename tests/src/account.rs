@@ -31,9 +31,15 @@ pub fn ask(node: &Node, words: &[&str]) -> Result<Value> {
 
 /// A daemon, ready.
 pub fn start(node: &Node) -> Result<Running> {
+    start_with(node, "")
+}
+
+/// A daemon with more in its configuration, ready.
+pub fn start_with(node: &Node, configuration: &str) -> Result<Running> {
     // A story should not wait half a minute for a poll.
-    node.write("/etc/btmm/btmmd.toml", "poll_interval = 3\n")?;
+    node.write("/etc/btmm/btmmd.toml", format!("poll_interval = 3\n{configuration}"))?;
     let mut command = node.command(binary("btmmd"));
+    command.env("NO_COLOR", "1");
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "btmmd=debug");
     }
