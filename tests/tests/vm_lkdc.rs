@@ -17,6 +17,9 @@ use btmmd::lkdc::client::request::{as_body, as_request, nonce};
 use btmmd::lkdc::full_name::FullName;
 use btmmd::lkdc::name::Principal;
 
+#[path = "vm_lkdc/membership.rs"]
+mod membership;
+
 const PASSWORD: &str = "correct horse battery";
 const TARGET: &str = "alice@imac.alice.btmm.internal";
 const HOST: &str = "host/imac.alice.btmm.internal";
@@ -26,7 +29,7 @@ const PORT: u16 = 88;
 const SILENCE: Duration = Duration::from_secs(3);
 
 #[test]
-fn the_daemons_kdc_answers_through_the_tunnel_alone() {
+fn the_daemons_kdc_answers_through_the_tunnel_alone_and_no_machine_that_left() {
     if let Err(error) = story() {
         panic!("{error:#}");
     }
@@ -39,7 +42,8 @@ struct Lab {
     /// At imac's home: the neighbour in its LAN.
     router: Router,
     internet: Node,
-    _others: (Node, Router),
+    base: Node,
+    _router_b: Router,
     begun: Instant,
 }
 
@@ -48,7 +52,7 @@ impl Lab {
         let TwoHomes { imac, laptop, base, router_a, router_b, internet } = homes;
         let imac = Machine::joined(imac, TwoHomes::IMAC)?;
         let laptop = Machine::joined(laptop, TwoHomes::LAPTOP)?;
-        Ok(Self { imac, laptop, router: router_a, internet, _others: (base, router_b), begun })
+        Ok(Self { imac, laptop, router: router_a, internet, base, _router_b: router_b, begun })
     }
 
     fn tell(&self, line: &str) {
@@ -64,10 +68,10 @@ impl Lab {
 fn story() -> Result<()> {
     let begun = Instant::now();
     let homes = TwoHomes::new()?;
-    let daemons = Account::found(&homes)?;
+    let mut daemons = Account::found(&homes)?;
     let lab = Lab::new(homes, begun)?;
     lab.tell("base, imac and laptop are in one account");
-    let told = acts(&lab, &daemons);
+    let told = acts(&lab, &mut daemons);
     if told.is_err() {
         for (name, daemon) in [("base", &daemons.base), ("imac", &daemons.imac), ("laptop", &daemons.laptop)] {
             eprintln!("--- btmmd on {name}\n{}", daemon.log());
@@ -76,12 +80,14 @@ fn story() -> Result<()> {
     told
 }
 
-fn acts(lab: &Lab, daemons: &Account) -> Result<()> {
+fn acts(lab: &Lab, daemons: &mut Account) -> Result<()> {
     let _sshd = ten_lines(lab)?;
     by_certificate(lab)?;
     refused(lab)?;
     audited(lab, &daemons.imac.log())?;
-    nowhere_else(lab)
+    nowhere_else(lab)?;
+    membership::killed_and_renewed(lab, daemons)?;
+    membership::removed(lab, daemons)
 }
 
 /// `("imac#", "command")` for each line of the first console block of `btmmd/docs/lkdc.md`.
