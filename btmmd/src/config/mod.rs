@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use value::{InterfaceName, LogLevel, Loopback, Number, Port, Resolved, Seconds, Span, Uplinks};
+use value::{InterfaceName, LogLevel, Loopback, Number, Port, Resolved, Seconds, ServiceName, Span, Uplinks};
 
 /// Where the file is unless `--config` says otherwise.
 pub const PATH: &str = "/etc/btmm/btmmd.toml";
@@ -129,14 +129,20 @@ settings! {
 }
 
 settings! {
-    /// This machine's own Kerberos realm: passwords and sharing certificates become tickets for its services.
+    /// Kerberos: this machine's own realm, where passwords and sharing certificates become tickets for its services, and the tickets that
+    /// btmmd gets from other machines.
     Lkdc {
         /// Whether tickets are given.
         enabled: bool = true,
         /// Whether they are given on the local network as well, and not through tunnels only.
         lan: bool = false,
-        /// Principals and the local users that they are here, where these differ, such as { alice = "al" }.
+        /// Principals and the local users that they are here, where these differ, such as { alice = "al" }. The local user that the
+        /// account's user is here may have the tickets that btmmd gets with this machine's certificate.
         users: BTreeMap<String, String> = BTreeMap::new(),
+        /// Services for which btmmd has tickets ready, of each machine while a tunnel leads to it. None when empty; others are got when
+        /// asked for.
+        /// Allowed: names of services, such as "host", "cifs", "nfs", "vnc", "afpserver", "HTTP".
+        services: Vec<ServiceName> = vec![ServiceName::of("host"), ServiceName::of("cifs")],
         /// How long a ticket lasts at the most.
         /// Allowed: "5m" to "7d".
         ticket_life: Span<300, 604_800> = Span::of(36_000),

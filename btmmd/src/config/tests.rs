@@ -106,6 +106,9 @@ fn spans_are_written_with_their_unit_and_bounded() {
     assert_eq!((config.lkdc.ticket_life.seconds(), config.lkdc.ticket_life.to_string()), (5400, "90m".to_owned()));
     assert_eq!(config.lkdc.users.get("alice").map(String::as_str), Some("al"));
     assert_eq!(Config::default().lkdc.renew_life.to_string(), "7d");
+    let services: Vec<&str> = config.lkdc.services.iter().map(|service| service.as_str()).collect();
+    assert_eq!(services, ["host", "cifs"]);
+    assert!(refused("[lkdc]\nservices = [\"host/imac\"]\n").contains("is not a service's name"));
     for bad in ["299s", "8d", "10", "h", "", "-1h", "4294967295d", "1w"] {
         let error = refused(&format!("[lkdc]\nticket_life = {bad:?}\n"));
         assert!(error.contains("is not allowed: use 5m to 7d"), "{error}");

@@ -171,6 +171,33 @@ impl fmt::Display for InterfaceName {
     }
 }
 
+/// A service's name, the first part of a principal such as `host/imac.alice.btmm.internal`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// A default.
+    pub(super) fn of(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let allowed =
+            (1..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        if allowed { Ok(Self(name)) } else { Err(format!("{name:?} is not a service's name: use the bare name, such as host")) }
+    }
+}
+
 /// A loopback address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]

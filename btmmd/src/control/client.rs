@@ -12,7 +12,7 @@ use zeroize::Zeroize;
 
 use super::error::{ControlError, ExitClass};
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, PingReply, Reloaded, Status, Switched};
-use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
+use super::secrets::{HeldTickets, Keytab, Passwd, PasswordChanged, RealmTickets, ServiceKeys, TicketWanted};
 use super::services::{Require, Services};
 use super::wire::{self, Frames, WireError};
 
@@ -136,6 +136,17 @@ impl<S: Read + Write> Client<S> {
     /// Sets what one asks.
     pub fn require(&mut self, wanted: &Require) -> Result<Services, ClientError> {
         self.call("Require", wanted)
+    }
+
+    /// A ticket, got with the machine's certificate.
+    pub fn ticket(&mut self, wanted: &TicketWanted) -> Result<RealmTickets, ClientError> {
+        self.call("Ticket", wanted)
+    }
+
+    /// The tickets that the daemon holds, now and whenever they change.
+    pub fn tickets(&mut self) -> Result<Replies<'_, S, HeldTickets>, ClientError> {
+        self.send("Tickets", &Nothing {}, true)?;
+        Ok(Replies { client: self, ended: false, reply: PhantomData })
     }
 
     /// Has the configuration read again.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use zlink::idl::{CustomType, Field, Interface, Type};
 
 use super::messages::*;
-use super::secrets::{Keytab, Passwd, PasswordChange, PasswordChanged, ServiceKeys};
+use super::secrets::{HeldTickets, Keytab, Passwd, PasswordChange, PasswordChanged, RealmTickets, ServiceKeys, TicketWanted};
 use super::services::{Require, Service, Services};
 use super::wire;
 use super::wire::tests::every_error;
@@ -92,6 +92,9 @@ fn replies_are_what_the_description_says() {
     for method in ["Services", "Require"] {
         reply(method, &Services { services: vec![Service { service: "host".to_owned(), strength: Strength::ALL.to_vec() }] });
     }
+    let tickets = RealmTickets { realm: "A".to_owned(), machine: "a.z.z".to_owned(), cache: "BQQ=".to_owned().into() };
+    reply("Ticket", &tickets);
+    reply("Tickets", &HeldTickets { realms: vec!["A".to_owned()], tickets: vec![tickets] });
     reply("Reload", &Reloaded { applied: vec!["port".to_owned()], restart_needed: vec![] });
     reply("Metrics", &Metrics { text: String::new() });
 }
@@ -108,6 +111,7 @@ fn parameters_are_what_the_description_says() {
     }
     parameters("Keytab", &Keytab { services: vec!["host".to_owned()], rotate: true });
     parameters("Require", &Require { service: "host".to_owned(), strength: Strength::ALL.to_vec() });
+    parameters("Ticket", &TicketWanted { service: some(), machine: "a".to_owned(), user: some() });
     parameters("Join", &Join { code: "c".to_owned().into(), machine: some() });
 }
 

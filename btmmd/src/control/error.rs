@@ -83,6 +83,15 @@ pub enum ControlError {
     #[error("btmm is off: switch it on with \"btmm on\"")]
     #[serde(rename = "org.btmm.Control.SwitchedOff")]
     SwitchedOff {},
+    /// A ticket that cannot be had by this machine's certificate. Another proof may get it.
+    #[error("{ticket}: {message}")]
+    #[serde(rename = "org.btmm.Control.TicketRefused")]
+    TicketRefused {
+        /// What it is for, such as `host@imac`.
+        ticket: String,
+        /// Why not.
+        message: String,
+    },
     /// The other machine did not answer.
     #[error("{machine} does not answer: {message}")]
     #[serde(rename = "org.btmm.Control.Unreachable")]
@@ -110,9 +119,8 @@ impl ControlError {
             Self::NotPermitted { .. } => ExitClass::NotPermitted,
             Self::BadArgument { .. } | Self::NoSuchMachine { .. } => ExitClass::Usage,
             Self::Unreachable { .. } => ExitClass::Unreachable,
-            Self::NoAccount {} | Self::AccountExists { .. } | Self::NotBase { .. } | Self::SwitchedOff {} | Self::Failed { .. } => {
-                ExitClass::Failed
-            }
+            Self::NoAccount {} | Self::AccountExists { .. } | Self::NotBase { .. } => ExitClass::Failed,
+            Self::SwitchedOff {} | Self::TicketRefused { .. } | Self::Failed { .. } => ExitClass::Failed,
         }
     }
 

@@ -1,10 +1,12 @@
 //! A call as the event loop sees it: decoded, authorised, with a typed way to answer.
 
-use tokio::sync::oneshot;
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
 
 use super::error::ControlError;
 use super::messages::{AccountCreate, AccountStatus, Invitation, Join, Machines, Metrics, Pong, Reloaded, Status, Switched};
-use super::secrets::{Keytab, Passwd, PasswordChanged, ServiceKeys};
+use super::secrets::{HeldTickets, Keytab, Passwd, PasswordChanged, RealmTickets, ServiceKeys, TicketWanted};
 use super::services::{Require, Services};
 
 /// Where the answer goes. Dropping it answers `Failed`; `is_closed` tells that the caller has hung up.
@@ -59,6 +61,10 @@ pub enum Call {
     Services(Answer<Services>),
     /// Set what one asks.
     Require(Require, Answer<Services>),
+    /// Get a ticket, making the tunnel first if need be. Whether this caller may have it is not yet checked.
+    Ticket(TicketWanted, Answer<RealmTickets>),
+    /// Tell what tickets are held, now and whenever they change. Whether this caller may have them is not yet checked.
+    Tickets(Answer<watch::Receiver<Arc<HeldTickets>>>),
     /// Read the configuration file again.
     Reload(Answer<Reloaded>),
     /// Metrics for Prometheus.

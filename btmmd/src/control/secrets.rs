@@ -98,3 +98,35 @@ pub struct ServiceKeys {
     /// The keytab's octets in base64.
     pub keytab: Secret,
 }
+
+/// Parameters of `Ticket`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketWanted {
+    /// The service; absent, the ticket with which others are got is enough.
+    pub service: Option<String>,
+    /// The machine that has it: one label, or in full.
+    pub machine: String,
+    /// Whose ticket it must be, when it matters: the daemon has only those of the account's user.
+    pub user: Option<String>,
+}
+
+/// The tickets of one machine's realm, with the keys to use them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealmTickets {
+    /// The realm.
+    pub realm: String,
+    /// Its machine's name, in full.
+    pub machine: String,
+    /// A credential cache file, as kinit would write it, in base64.
+    pub cache: Secret,
+}
+
+/// Reply of `Tickets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTickets {
+    /// The realms of the account. A ticket of another realm is worth nothing any more. Empty while they are not known.
+    pub realms: Vec<String>,
+    /// What is held.
+    pub tickets: Vec<RealmTickets>,
+}

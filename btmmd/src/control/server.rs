@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::FramedRead;
+use tracing::info;
 use zeroize::Zeroize;
 
 use super::error::ControlError;
@@ -133,6 +134,8 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Method::Passwd(wanted) => self.ask(oneway, change, |answer| Call::Passwd(wanted, answer)).await,
             Method::Keytab(wanted) => self.ask(oneway, change, |answer| Call::Keytab(wanted, answer)).await,
             Method::Require(wanted) => self.ask(oneway, change, |answer| Call::Require(wanted, answer)).await,
+            Method::Ticket(wanted) => self.ask(oneway, change, |answer| Call::Ticket(wanted, answer)).await,
+            Method::Tickets => self.tickets(oneway, more).await,
         }
     }
 
@@ -147,6 +150,31 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             Some(Ok(value)) => self.reply(oneway, &value, false).await,
             Some(Err(error)) => self.error(oneway, &error).await,
             None => self.error(oneway, &ControlError::failed("btmmd", late(deadline))).await,
+        }
+    }
+
+    /// Tells what tickets are held; with `more`, again whenever they change, until the caller hangs up or the session ends.
+    async fn tickets(&mut self, oneway: bool, more: bool) -> Result<(), SessionEnd> {
+        if oneway {
+            return Ok(());
+        }
+        let deadline = self.deadlines.read;
+        let mut held = match self.answer(deadline, Call::Tickets).await? {
+            Some(Ok(held)) => held,
+            Some(Err(error)) => return self.error(oneway, &error).await,
+            None => return self.error(oneway, &ControlError::failed("btmmd", late(deadline))).await,
+        };
+        loop {
+            let now = held.borrow_and_update().clone();
+            self.reply(oneway, &*now, more).await?;
+            let machines: Vec<&str> = now.tickets.iter().map(|tickets| tickets.machine.as_str()).collect();
+            info!(target: "btmmd::audit", uid = self.caller.uid, ?machines, "tickets handed out");
+            if !more {
+                return Ok(());
+            }
+            if self.while_connected(held.changed()).await?.is_err() {
+                return self.error(oneway, &ControlError::failed("btmmd", "it begins anew: ask again")).await;
+            }
         }
     }
 

@@ -1,10 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 
 use super::*;
 use crate::control::messages::{Machines, Pong, Switched};
+use crate::control::secrets::{HeldTickets, RealmTickets};
 
 const ROOT: Caller = Caller { uid: 0, gid: 0, pid: None, may_change: true };
 const MEMBER: Caller = Caller { uid: 1000, gid: 1000, pid: None, may_change: false };
@@ -210,4 +213,47 @@ async fn who_does_not_speak_varlink_is_hung_up_on() {
         assert!(tokio::time::timeout(Duration::from_secs(5), line.hung_up()).await.unwrap());
         assert!(requests.recv().await.is_none());
     }
+}
+
+fn tickets(machine: &str) -> RealmTickets {
+    RealmTickets { realm: "A".to_owned(), machine: machine.to_owned(), cache: "BQQ=".to_owned().into() }
+}
+
+#[tokio::test]
+async fn a_ticket_is_asked_of_the_event_loop_which_learns_who_asks() {
+    let (mut line, mut requests) = Line::open(MEMBER);
+    line.send(r#"{"method":"org.btmm.Control.Ticket","parameters":{"service":"host","machine":"imac"}}"#).await;
+    let request = requests.recv().await.unwrap();
+    assert_eq!(request.caller, MEMBER);
+    let Call::Ticket(wanted, answer) = request.call else { panic!() };
+    assert_eq!((wanted.service.as_deref(), wanted.machine.as_str(), wanted.user), (Some("host"), "imac", None));
+    answer.send(Ok(tickets("imac"))).unwrap();
+    assert_eq!(line.reply().await["parameters"]["cache"], "BQQ=");
+}
+
+#[tokio::test]
+async fn who_listens_to_tickets_is_told_at_once_and_at_every_change_until_the_session_ends() {
+    let (mut line, mut requests) = Line::open(MEMBER);
+    let held = watch::Sender::new(Arc::new(HeldTickets::default()));
+    line.send(r#"{"method":"org.btmm.Control.Tickets","more":true}"#).await;
+    let Call::Tickets(answer) = requests.recv().await.unwrap().call else { panic!() };
+    answer.send(Ok(held.subscribe())).unwrap();
+    let first = line.reply().await;
+    assert_eq!((&first["parameters"]["tickets"], &first["continues"]), (&serde_json::json!([]), &true.into()));
+    held.send_replace(Arc::new(HeldTickets { realms: vec!["A".to_owned()], tickets: vec![tickets("imac")] }));
+    let second = line.reply().await;
+    assert_eq!((&second["parameters"]["tickets"][0]["machine"], &second["continues"]), (&"imac".into(), &true.into()));
+    drop(held);
+    assert_eq!(line.reply().await["error"], "org.btmm.Control.Failed");
+}
+
+#[tokio::test]
+async fn who_does_not_listen_is_told_once_what_tickets_there_are() {
+    let (mut line, mut requests) = Line::open(ROOT);
+    let held = watch::Sender::new(Arc::new(HeldTickets { realms: vec![], tickets: vec![tickets("imac")] }));
+    line.send(r#"{"method":"org.btmm.Control.Tickets"}"#).await;
+    let Call::Tickets(answer) = requests.recv().await.unwrap().call else { panic!() };
+    answer.send(Ok(held.subscribe())).unwrap();
+    let only = line.reply().await;
+    assert_eq!((&only["parameters"]["tickets"][0]["realm"], &only["continues"]), (&"A".into(), &serde_json::Value::Null));
 }

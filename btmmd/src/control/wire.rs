@@ -12,7 +12,7 @@ use tokio_util::codec::Decoder;
 
 use super::error::ControlError;
 use super::messages::{AccountCreate, INTERFACE, Join};
-use super::secrets::{Keytab, Passwd};
+use super::secrets::{Keytab, Passwd, TicketWanted};
 use super::services::Require;
 
 /// The longest call that the server takes.
@@ -119,6 +119,10 @@ pub enum Method {
     Services,
     /// `Require`
     Require(Require),
+    /// `Ticket`
+    Ticket(TicketWanted),
+    /// `Tickets`
+    Tickets,
     /// `Reload`
     Reload,
     /// `Metrics`
@@ -135,8 +139,8 @@ pub enum Method {
 }
 
 impl Method {
-    /// Whether the caller must be root or the daemon's user, because the call changes something or gives out keys. `Passwd` is left to those
-    /// who know the users: one's own password is one's own to change.
+    /// Whether the caller must be root or the daemon's user, because the call changes something or gives out keys. `Passwd`, `Ticket` and
+    /// `Tickets` are left to those who know the users: one's own password and tickets are one's own.
     pub fn changes(&self) -> bool {
         match self {
             Self::On
@@ -148,7 +152,7 @@ impl Method {
             | Self::Keytab(_)
             | Self::Require(_) => true,
             Self::GetInfo | Self::GetInterfaceDescription(_) | Self::Status | Self::Machines | Self::Ping(_) | Self::Metrics => false,
-            Self::Services | Self::Passwd(_) | Self::Unknown(_) | Self::Malformed { .. } => false,
+            Self::Services | Self::Passwd(_) | Self::Ticket(_) | Self::Tickets | Self::Unknown(_) | Self::Malformed { .. } => false,
         }
     }
 
@@ -169,6 +173,8 @@ impl Method {
             Self::Keytab(_) => "Keytab",
             Self::Services => "Services",
             Self::Require(_) => "Require",
+            Self::Ticket(_) => "Ticket",
+            Self::Tickets => "Tickets",
             Self::Reload => "Reload",
             Self::Metrics => "Metrics",
             Self::Unknown(method) | Self::Malformed { method, .. } => method,
@@ -286,6 +292,8 @@ fn ours(name: &str, frame: &[u8]) -> Result<Method, serde_json::Error> {
         "Keytab" => Method::Keytab(parameters(frame)?),
         "Services" => Method::Services,
         "Require" => Method::Require(parameters(frame)?),
+        "Ticket" => Method::Ticket(parameters(frame)?),
+        "Tickets" => Method::Tickets,
         "Reload" => Method::Reload,
         "Metrics" => Method::Metrics,
         _ => Method::Unknown(format!("{INTERFACE}.{name}")),

@@ -81,7 +81,7 @@ fn a_code_never_shows_in_debug_output() {
 }
 
 /// One of each.
-pub(in super::super) fn every_error() -> [ControlError; 9] {
+pub(in super::super) fn every_error() -> [ControlError; 10] {
     let name = || "x".to_owned();
     [
         ControlError::NotPermitted { method: name(), uid: 7, message: name() },
@@ -91,6 +91,7 @@ pub(in super::super) fn every_error() -> [ControlError; 9] {
         ControlError::AccountExists { account: name(), machine: name() },
         ControlError::NotBase { method: name(), account: name() },
         ControlError::SwitchedOff {},
+        ControlError::TicketRefused { ticket: name(), message: name() },
         ControlError::Unreachable { machine: name(), message: name() },
         ControlError::failed("x", "y"),
     ]

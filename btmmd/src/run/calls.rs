@@ -21,7 +21,7 @@ use crate::control::messages::{
 };
 use crate::control::request::{Answer, Call, ControlRequest};
 use crate::datapath::firewall;
-use crate::engine;
+use crate::engine::{self, Engine, Peer};
 use crate::ike;
 
 /// A join crosses the internet.
@@ -32,7 +32,9 @@ type Answered<T> = Result<T, ControlError>;
 impl Daemon {
     /// Answers one call. Who may make it has been checked.
     pub(super) async fn answer(&mut self, request: ControlRequest) {
-        if let (Stage::Starting(starting), Call::Machines(_) | Call::Ping(..) | Call::Invite(_)) = (&mut self.stage, &request.call) {
+        if let (Stage::Starting(starting), Call::Machines(_) | Call::Ping(..) | Call::Invite(_) | Call::Ticket(..) | Call::Tickets(_)) =
+            (&mut self.stage, &request.call)
+        {
             return starting.wait(Waiting::Call(request));
         }
         // A caller who has hung up wants no answer: the sends below may fail, and nothing is lost.
@@ -49,6 +51,8 @@ impl Daemon {
             Call::Keytab(wanted, answer) => self.keytab(request.caller, wanted, answer),
             Call::Services(answer) => self.services(answer),
             Call::Require(wanted, answer) => self.require(request.caller, wanted, answer),
+            Call::Ticket(wanted, answer) => self.ticket(request.caller, wanted, answer),
+            Call::Tickets(answer) => self.tickets(request.caller, answer),
             Call::Reload(answer) => drop(answer.send(self.reload())),
             Call::Metrics(answer) => drop(answer.send(Ok(Metrics { text: metrics::text(&self.status().await) }))),
         }
@@ -203,11 +207,9 @@ impl Daemon {
 impl Session {
     fn ping(&mut self, machine: &str, answer: Answer<Pong>) {
         let now = clock::monotonic();
-        let name = machine.parse::<MachineName>().ok().or_else(|| self.machine(machine));
-        let Some(peer) = name.and_then(|name| self.engine.peer(&name)) else {
-            let known = self.engine.peers().map(|peer| peer.name().to_string()).collect();
-            let zone = self.identity.zone().to_string();
-            return drop(answer.send(Err(ControlError::NoSuchMachine { machine: machine.to_owned(), zone, known })));
+        let peer = match peer_named(&self.engine, self.identity.zone(), machine) {
+            Ok(peer) => peer,
+            Err(error) => return drop(answer.send(Err(error))),
         };
         let (peer, up) = (peer.name().clone(), self.pings.ask(peer, answer, now));
         if up {
@@ -216,6 +218,15 @@ impl Session {
             self.engine.handle(engine::Input::Want { peer }, now);
         }
     }
+}
+
+/// A machine by its name, one label or in full.
+pub(super) fn peer_named<'a>(engine: &'a Engine, zone: &ZoneName, machine: &str) -> Answered<&'a Peer> {
+    let name = machine.parse::<MachineName>().ok().or_else(|| zone.machine(machine));
+    name.and_then(|name| engine.peer(&name)).ok_or_else(|| {
+        let known = engine.peers().map(|peer| peer.name().to_string()).collect();
+        ControlError::NoSuchMachine { machine: machine.to_owned(), zone: zone.to_string(), known }
+    })
 }
 
 fn argument<T: FromStr>(name: &str, text: &str) -> Answered<T>

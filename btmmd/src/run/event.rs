@@ -6,9 +6,12 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 use crate::account::roster::Roster;
+use crate::control::request::{Answer, Caller};
+use crate::control::secrets::{RealmTickets, TicketWanted};
 use crate::datapath::DatapathError;
 use crate::datapath::waiting_room::WaitingRoom;
 use crate::ike::driver::{Datagram, EncapSockets};
+use crate::lkdc::client::keeper::{Order, Outcome};
 use crate::netwatch::Snapshot;
 use crate::rendezvous::driver as rendezvous;
 use crate::xfrm::port::KernelEvent;
@@ -38,6 +41,10 @@ pub(super) enum Event {
     Router(portmap::Input),
     /// The account's machines, as the base signed them.
     Roster(Box<Result<Roster, String>>),
+    /// A ticket that was asked for, or why there is none.
+    Ticket(Box<(Order, Outcome)>),
+    /// Somebody who may have it waits for a ticket.
+    TicketWanted(Caller, TicketWanted, Answer<RealmTickets>),
     /// A timer.
     Timeout,
 }
@@ -54,13 +61,14 @@ pub(super) struct Doors {
     pub kernel: mpsc::Receiver<KernelEvent>,
     pub network: watch::Receiver<Arc<Snapshot>>,
     pub zone: mpsc::UnboundedReceiver<rendezvous::Event>,
-    pub rosters: mpsc::Receiver<Event>,
+    /// What was done beside the event loop.
+    pub inbox: mpsc::Receiver<Event>,
 }
 
 impl Doors {
     /// The next event. Cancel safe. `timeout` is the next timer of anything in the session.
     pub async fn next(&mut self, timeout: Option<Instant>) -> Event {
-        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, rosters } = self;
+        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, inbox } = self;
         let timer = async {
             match timeout {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -88,7 +96,7 @@ impl Doors {
             input = query => Event::Query(input),
             integration = registration => Event::Registered(integration),
             input = router.next() => Event::Router(input),
-            Some(event) = rosters.recv() => event,
+            Some(event) = inbox.recv() => event,
             () = timer => Event::Timeout,
         }
     }

@@ -4,6 +4,7 @@
 //! - [`mod@daemon`]: the life of the process: account or none, signals, watchdog, control socket.
 //! - `base`: what a home base serves. `renew`: certificates that grow old. `register`: the realm's principals, and `services` what these ask.
 //! - `session`: the machine in its account; `start` brings it up, `starting` is while that lasts, `event` is what it waits for, `perform` what it does about it.
+//! - `tickets`: tickets of the other machines' services. `owner`: who may have them.
 //! - `report`: what people and programs are told.
 
 pub mod daemon;
@@ -16,6 +17,7 @@ mod event;
 mod kdc;
 mod kerberos;
 mod metrics;
+mod owner;
 mod perform;
 mod ping;
 mod register;
@@ -27,6 +29,7 @@ mod session;
 mod start;
 mod starting;
 mod switch;
+mod tickets;
 mod usage;
 
 pub use daemon::daemon;

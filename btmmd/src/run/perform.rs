@@ -3,6 +3,7 @@
 use tracing::{debug, info, trace, warn};
 
 use super::session::Session;
+use super::tickets::Tickets;
 use crate::account::name::MachineName;
 use crate::engine::{self, Cause, Member};
 use crate::esp::Direction;
@@ -109,6 +110,7 @@ impl Session {
             engine::Command::NameFailed { peer, cause } => {
                 self.told.counters.tunnels_failed += 1;
                 self.pings.failed(&peer, &cause.to_string());
+                self.tickets.iter_mut().for_each(|tickets| tickets.unreachable(&peer, &cause.to_string()));
                 self.stub.handle(resolver::Input::TunnelFailed(peer, cause.to_string()), clock::monotonic());
             }
             engine::Command::MeasureUsage { peer } => self.measure(&peer).await,
@@ -216,6 +218,7 @@ impl Session {
         debug!(peer = %name, %local, %remote, "tunnel up");
         self.told.counters.tunnels_up += 1;
         self.engine.handle(engine::Input::TunnelUp { peer: name.clone(), local, remote }, now);
+        self.tickets.iter_mut().for_each(Tickets::look_again);
         if self.pings.up(&name, now) {
             self.ike.handle(ike::Input::Probe { peer: fqdn.to_owned() }, now);
         }
@@ -226,6 +229,7 @@ impl Session {
         let now = clock::monotonic();
         info!(%peer, cause = %why, was_up, "tunnel down");
         self.pings.failed(&peer, &why.text);
+        self.tickets.iter_mut().for_each(Tickets::look_again);
         let cause = Cause::Ike(why.text);
         let input = match was_up {
             true => engine::Input::TunnelDown { peer, cause },

@@ -63,7 +63,7 @@ impl Daemon {
     }
 }
 
-fn names(identity: &Identity, config: &Config) -> Names {
+pub(super) fn names(identity: &Identity, config: &Config) -> Names {
     Names {
         realm: RealmName::of_key(identity.key().spki()),
         machine: identity.name().to_string(),

@@ -8,6 +8,7 @@ use tracing::{debug, info};
 
 use super::event::Event;
 use super::session::{Session, addresses};
+use super::tickets::Tickets;
 use crate::account::name::MachineName;
 use crate::account::roster::Roster;
 use crate::clock;
@@ -108,6 +109,7 @@ impl Session {
         self.roster.current = Some(roster);
         self.publish_realms();
         self.tell_machines();
+        self.tickets.iter_mut().for_each(Tickets::look_again);
         let now = clock::monotonic();
         // First the states of those who are not believed any more, then their policies.
         self.ike.handle(ike::Input::TrustChanged, now);

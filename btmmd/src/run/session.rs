@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
 
 use super::error::RunError;
@@ -13,6 +14,7 @@ use super::event::{Doors, Event};
 use super::kdc::Kerberos;
 use super::ping::Pings;
 use super::roster::Rosters;
+use super::tickets::Tickets;
 use super::usage::Usage;
 use crate::account::driver::Member;
 use crate::account::identity::Identity;
@@ -77,6 +79,10 @@ pub(super) struct Session {
     pub roster: Rosters,
     /// This machine's realm; absent when switched off.
     pub kerberos: Option<Kerberos>,
+    /// Tickets of the other machines' services; absent when the certificate cannot be used.
+    pub tickets: Option<Tickets>,
+    /// For what is done beside the event loop.
+    pub inbox: mpsc::Sender<Event>,
     /// What the home network is told, and on which networks.
     pub mdns: Option<(Vec<Network>, Mdns)>,
     /// The way to the base for what is not DNS.
@@ -93,6 +99,7 @@ impl Session {
             self.mapper.poll_timeout(),
             self.holding.poll_timeout(),
             self.roster.poll_timeout(),
+            self.tickets.as_ref().and_then(Tickets::poll_timeout),
         ];
         let timeout = timers.into_iter().flatten().map(|(at, _)| at).min();
         self.doors.next(timeout).await
@@ -122,9 +129,12 @@ impl Session {
             Event::Registered(integration) => self.registered(integration),
             Event::Router(input) => self.mapper.handle(input, now),
             Event::Roster(roster) => self.roster_came(*roster),
+            Event::Ticket(done) => self.ticket_came(done.0, done.1),
+            Event::TicketWanted(caller, wanted, answer) => self.ticket_wanted(caller, wanted, answer),
             Event::Timeout => self.timeout(now),
         }
         self.settle().await;
+        self.tend_tickets();
         Ok(())
     }
 
@@ -135,6 +145,7 @@ impl Session {
         self.mapper.handle(portmap::Input::Timeout, now);
         self.holding.handle_timeout(now);
         self.fetch_roster_if_due(now);
+        self.renew_tickets();
     }
 
     async fn kernel_says(&mut self, event: KernelEvent, now: Instant) {

@@ -15,6 +15,7 @@ use super::paths::Paths;
 use super::ping::Pings;
 use super::roster::Rosters;
 use super::session::{Session, Told, encapsulation_port};
+use super::tickets::Tickets;
 use super::usage::Usage;
 use crate::account::credentials::IdentityCredentials;
 use crate::account::driver::Member;
@@ -77,7 +78,7 @@ impl Session {
             Member::new((*identity).clone(), OwnCertificate::new(&identity), &paths.state).map_err(|error| RunError::of("TLS", error))?;
         let (told_roster, roster_now) = watch::channel(None);
         let credentials = IdentityCredentials::new((*identity).clone(), roster_now, clock::wall);
-        let (rosters_in, rosters) = mpsc::channel(4);
+        let (inbox_in, inbox) = mpsc::channel(16);
         let first = network.borrow().clone();
         let mut session = Self {
             engine: Engine::new(engine::Settings { idle: config.idle_timeout.duration(), ..engine::Settings::default() }, on),
@@ -94,7 +95,7 @@ impl Session {
                 kernel,
                 network,
                 zone,
-                rosters,
+                inbox,
             },
             xfrm,
             datapath,
@@ -107,9 +108,11 @@ impl Session {
             pings: Pings::default(),
             told,
             released: false,
-            roster: Rosters::new(rosters_in, told_roster),
+            roster: Rosters::new(inbox_in.clone(), told_roster),
             member: Arc::new(member),
             mdns: None,
+            tickets: Tickets::new(&identity, &config, inbox_in.clone()),
+            inbox: inbox_in,
             kerberos: register.map(|register| Kerberos::new(&identity, register, &config)),
             identity,
             config,
@@ -122,6 +125,7 @@ impl Session {
         }
         session.stub.handle(resolver::Input::Switch(on), clock::monotonic());
         session.settle().await;
+        session.tend_tickets();
         session.point_resolved();
         session.ask_roster();
         Ok(session)

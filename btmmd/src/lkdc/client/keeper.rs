@@ -1,7 +1,7 @@
 //! Has tickets ready for the peers that a tunnel leads to, and renews them before they end.
 //!
 //! A ticket is wanted while its peer is reachable: asking would raise a tunnel, and an idle one shall go. What was got before stays good
-//! until it ends. Nobody is asked anything: the sharing certificate speaks. The daemon does not drive it yet.
+//! until it ends. Nobody is asked anything: the sharing certificate speaks.
 //!
 //! ```text
 //!            reachable                granted              for each service
@@ -11,7 +11,7 @@
 //!                            └───── Renewal ◄───────┘ renewable
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -20,13 +20,15 @@ use super::grant::Grant;
 use crate::lkdc::ccache::CredentialCache;
 use crate::lkdc::full_name::FullName;
 use crate::lkdc::kdc::options::Flags;
+use crate::lkdc::kdc::preauth::pa;
 use crate::lkdc::name::{Principal, RealmName};
 
 /// Pause after the first failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// Pause after a KDC's no to the certificate: it will not soon change its mind.
+/// The longest pause after a KDC's no to the certificate. A machine that has just joined is not on everybody's list yet; others will not
+/// soon be believed.
 const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A machine of the account whose tunnel is up.
@@ -79,10 +81,23 @@ pub enum What {
 pub enum Outcome {
     /// The ticket, and the KDC's clock.
     Granted(Box<Grant>, ClockOffset),
-    /// The KDC says no.
-    Refused,
-    /// No KDC, or none that is believed.
-    Failed,
+    /// The KDC says no, in these words.
+    Refused(String),
+    /// No KDC, or none that is believed, and why.
+    Failed(String),
+}
+
+/// How it stands with a ticket that somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is held.
+    Held,
+    /// It is on its way, or waits for a tunnel.
+    Coming,
+    /// The KDC says no to the certificate, or does not have the service, in these words.
+    Refused(String),
+    /// It could not be asked for, and why. It is tried again.
+    Failed(String),
 }
 
 /// What happens.
@@ -90,6 +105,9 @@ pub enum Outcome {
 pub enum Input {
     /// These peers, and no others, are reachable.
     Reachable(Vec<Peer>),
+    /// Somebody waits for a ticket of this peer, for a service of it or just to get others with. It is got once there is a tunnel, and kept
+    /// from then on like all others.
+    Wanted(Peer, Option<String>),
     /// An order was carried out.
     Done(Box<Order>, Outcome),
     /// These machines have left the account: their tickets are worth nothing.
@@ -127,16 +145,26 @@ struct Held {
     /// The KDC does not renew this one.
     unrenewable: bool,
     services: BTreeMap<String, Service>,
+    /// Services that somebody waited for once, beside those that all peers are asked for.
+    asked: BTreeSet<String>,
     busy: bool,
     failures: u32,
     not_before: Option<SystemTime>,
+    /// Why there is no ticket-granting ticket, or no further one.
+    trouble: Option<Trouble>,
 }
 
 #[derive(Debug)]
 enum Service {
     Held(Box<Grant>),
-    /// The KDC does not have it; asked again with the next ticket-granting ticket.
-    Absent,
+    /// The KDC does not give it, in these words; asked again with the next ticket-granting ticket.
+    Absent(String),
+}
+
+#[derive(Clone, Debug)]
+enum Trouble {
+    Refused(String),
+    Failed(String),
 }
 
 impl Keeper {
@@ -149,6 +177,7 @@ impl Keeper {
     pub fn handle(&mut self, input: Input, now: SystemTime) {
         match input {
             Input::Reachable(peers) => self.reachable(peers),
+            Input::Wanted(peer, service) => self.wanted(peer, service),
             Input::Done(order, outcome) => self.done(*order, outcome, now),
             Input::Gone(realms) => {
                 for realm in realms.into_iter().filter(|realm| self.realms.remove(realm).is_some()).collect::<Vec<_>>() {
@@ -176,6 +205,8 @@ impl Keeper {
         let (tgt, offset) = held.tgt.as_ref()?;
         let mut cache = CredentialCache::new(tgt.client.clone());
         cache.time_offset = offset.of_cache();
+        let granting = FullName::krbtgt(&tgt.client.realm);
+        cache.set_config("pa_type", Some(&granting), pa::PK_AS_REQ.to_string().as_bytes());
         cache.store(tgt.to_credential());
         for service in held.services.values() {
             if let Service::Held(grant) = service {
@@ -185,6 +216,42 @@ impl Keeper {
         Some(cache)
     }
 
+    /// How it stands with the ticket for a service of a realm, or with its ticket-granting ticket.
+    pub fn standing(&self, realm: &RealmName, service: Option<&str>, now: SystemTime) -> Standing {
+        let Some(held) = self.realms.get(realm) else { return Standing::Coming };
+        let good = |grant: &Grant, offset: ClockOffset| offset.local_time(grant.times.end) > now;
+        let granted = held.tgt.as_ref().filter(|(tgt, offset)| good(tgt, *offset));
+        match (granted, service.map(|name| held.services.get(name))) {
+            (Some(_), None) => Standing::Held,
+            (Some((_, offset)), Some(Some(Service::Held(grant)))) if good(grant, *offset) => Standing::Held,
+            (Some(_), Some(Some(Service::Absent(words)))) => Standing::Refused(words.clone()),
+            _ => match &held.trouble {
+                None => Standing::Coming,
+                Some(Trouble::Refused(words)) => Standing::Refused(words.clone()),
+                Some(Trouble::Failed(why)) => Standing::Failed(why.clone()),
+            },
+        }
+    }
+
+    /// The realms of which anything is held or wanted.
+    pub fn realms(&self) -> impl Iterator<Item = &RealmName> {
+        self.realms.keys()
+    }
+
+    fn wanted(&mut self, peer: Peer, service: Option<String>) {
+        let held = self.realms.entry(peer.realm.clone()).or_insert_with(|| Held::new(peer));
+        // Somebody waits: what failed before is tried again at once.
+        (held.failures, held.not_before, held.trouble) = (0, None, None);
+        if let Some(name) = service {
+            if matches!(held.services.get(&name), Some(Service::Absent(_))) {
+                held.services.remove(&name);
+            }
+            if !self.services.contains(&name) {
+                held.asked.insert(name);
+            }
+        }
+    }
+
     fn reachable(&mut self, peers: Vec<Peer>) {
         let before: Vec<RealmName> = self.realms.values().filter(|held| held.reachable).map(|held| held.peer.realm.clone()).collect();
         self.realms.values_mut().for_each(|held| held.reachable = false);
@@ -192,7 +259,7 @@ impl Keeper {
             let held = self.realms.entry(peer.realm.clone()).or_insert_with(|| Held::new(peer.clone()));
             if !before.contains(&peer.realm) {
                 // What failed before there was a tunnel says nothing of now.
-                (held.failures, held.not_before) = (0, None);
+                (held.failures, held.not_before, held.trouble) = (0, None, None);
             }
             held.reachable = true;
             held.peer = peer;
@@ -204,19 +271,17 @@ impl Keeper {
         held.busy = false;
         match outcome {
             Outcome::Granted(grant, offset) => {
-                held.failures = 0;
-                held.not_before = None;
+                (held.failures, held.not_before, held.trouble) = (0, None, None);
                 held.granted(order.what, *grant, offset);
                 let realm = order.peer.realm;
                 if let Some(cache) = self.cache(&realm) {
                     self.commands.push(Command::Save(realm, cache));
                 }
             }
-            Outcome::Refused => held.refused(order.what, now),
-            Outcome::Failed => {
-                let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(held.failures)).min(LONGEST_PAUSE);
-                held.failures = held.failures.saturating_add(1);
-                held.not_before = Some(now + pause);
+            Outcome::Refused(words) => held.refused(order.what, words, now),
+            Outcome::Failed(why) => {
+                held.trouble = Some(Trouble::Failed(why));
+                held.pause(LONGEST_PAUSE, now);
             }
         }
     }
@@ -234,8 +299,18 @@ impl Keeper {
 
 impl Held {
     fn new(peer: Peer) -> Self {
-        let services = BTreeMap::new();
-        Self { peer, reachable: false, tgt: None, unrenewable: false, services, busy: false, failures: 0, not_before: None }
+        Self {
+            peer,
+            reachable: false,
+            tgt: None,
+            unrenewable: false,
+            services: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            busy: false,
+            failures: 0,
+            not_before: None,
+            trouble: None,
+        }
     }
 
     /// What is to be got next, and when.
@@ -251,7 +326,8 @@ impl Held {
     fn due(&self, wanted: &[String]) -> Option<(SystemTime, What, &'static str)> {
         let Some((tgt, offset)) = &self.tgt else { return Some((SystemTime::UNIX_EPOCH, What::Initial, "first ticket")) };
         let renewal = self.renewal(tgt, *offset);
-        let service = wanted.iter().filter_map(|name| self.service(name, tgt, *offset)).min_by_key(|(at, ..)| *at);
+        // First what somebody waits for.
+        let service = self.asked.iter().chain(wanted).filter_map(|name| self.service(name, tgt, *offset)).min_by_key(|(at, ..)| *at);
         // A ticket-granting ticket that is due comes first: the others are made with it.
         Some(service.filter(|(at, ..)| *at < renewal.0).unwrap_or(renewal))
     }
@@ -268,7 +344,7 @@ impl Held {
 
     fn service(&self, name: &str, tgt: &Grant, offset: ClockOffset) -> Option<(SystemTime, What, &'static str)> {
         let at = match self.services.get(name) {
-            Some(Service::Absent) => return None,
+            Some(Service::Absent(_)) => return None,
             // Not with a ticket that ends no later.
             Some(Service::Held(grant)) if grant.times.end >= tgt.times.end => return None,
             Some(Service::Held(grant)) => renew_at(grant, offset),
@@ -292,15 +368,25 @@ impl Held {
         }
     }
 
-    fn refused(&mut self, what: What, now: SystemTime) {
+    fn refused(&mut self, what: What, words: String, now: SystemTime) {
         match what {
-            What::Initial => self.not_before = Some(now + REFUSED_PAUSE),
+            What::Initial => {
+                self.trouble = Some(Trouble::Refused(words));
+                self.pause(REFUSED_PAUSE, now);
+            }
             What::Renewal { .. } => self.unrenewable = true,
             What::Service { service, .. } => {
                 let name = service.components.into_iter().next().unwrap_or_default();
-                self.services.insert(name, Service::Absent);
+                self.asked.remove(&name);
+                self.services.insert(name, Service::Absent(words));
             }
         }
+    }
+
+    fn pause(&mut self, longest: Duration, now: SystemTime) {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + pause);
     }
 }
 

@@ -126,7 +126,7 @@ fn a_refused_renewal_is_followed_by_a_new_ticket_at_once() {
     let at = keeper.poll_timeout().unwrap().0;
     keeper.handle(Input::Timeout, at);
     let renewal = only(&mut keeper);
-    keeper.handle(Input::Done(Box::new(renewal), Outcome::Refused), at);
+    keeper.handle(Input::Done(Box::new(renewal), Outcome::Refused("no".to_owned())), at);
     assert!(matches!(only(&mut keeper).what, What::Initial));
 }
 
@@ -150,7 +150,7 @@ fn failures_are_retried_after_growing_pauses_and_a_new_tunnel_at_once() {
     let mut pauses = Vec::new();
     for _ in 0..9 {
         let order = only(&mut keeper);
-        keeper.handle(Input::Done(Box::new(order), Outcome::Failed), now);
+        keeper.handle(Input::Done(Box::new(order), Outcome::Failed("silence".to_owned())), now);
         let at = keeper.poll_timeout().unwrap().0;
         pauses.push(at.duration_since(now).unwrap().as_secs());
         now = at;
@@ -158,7 +158,7 @@ fn failures_are_retried_after_growing_pauses_and_a_new_tunnel_at_once() {
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
     let order = only(&mut keeper);
-    keeper.handle(Input::Done(Box::new(order), Outcome::Failed), now);
+    keeper.handle(Input::Done(Box::new(order), Outcome::Failed("silence".to_owned())), now);
     keeper.handle(Input::Reachable(Vec::new()), now);
     keeper.handle(Input::Reachable(vec![peer()]), now);
     only(&mut keeper);
@@ -171,7 +171,7 @@ fn a_service_that_the_peer_lacks_is_asked_for_once_per_ticket_granting_ticket() 
     let first = only(&mut keeper);
     done(&mut keeper, first, start());
     let service = only(&mut keeper);
-    keeper.handle(Input::Done(Box::new(service), Outcome::Refused), start());
+    keeper.handle(Input::Done(Box::new(service), Outcome::Refused("no".to_owned())), start());
     assert_eq!(commands(&mut keeper).0.len(), 0);
     let at = keeper.poll_timeout().unwrap().0;
     keeper.handle(Input::Timeout, at);
@@ -187,4 +187,53 @@ fn tickets_of_a_machine_that_left_are_forgotten() {
     assert!(matches!(keeper.poll_command(), Some(Command::Forget(realm)) if realm == peer().realm));
     assert!(keeper.poll_command().is_none());
     assert!(keeper.cache(&peer().realm).is_none());
+}
+
+#[test]
+fn what_somebody_waits_for_is_got_first_and_kept_like_all_others() {
+    let (mut keeper, realm) = (keeper(), peer().realm);
+    let vnc = Some("vnc".to_owned());
+    keeper.handle(Input::Wanted(peer(), vnc.clone()), start());
+    assert_eq!(commands(&mut keeper).0.len(), 0, "no tunnel yet");
+    assert_eq!(keeper.standing(&realm, vnc.as_deref(), start()), Standing::Coming);
+    keeper.handle(Input::Reachable(vec![peer()]), start());
+    let first = only(&mut keeper);
+    done(&mut keeper, first, start());
+    assert_eq!(keeper.standing(&realm, None, start()), Standing::Held);
+    let wanted = only(&mut keeper);
+    assert!(matches!(&wanted.what, What::Service { service, .. } if service.components.first().unwrap() == "vnc"));
+    done(&mut keeper, wanted, start());
+    assert_eq!(keeper.standing(&realm, vnc.as_deref(), start()), Standing::Held);
+    let host = only(&mut keeper);
+    done(&mut keeper, host, start());
+    assert_eq!(keeper.cache(&realm).unwrap().tickets().count(), 3);
+    let over = start() + 10 * HOUR;
+    assert_eq!(keeper.standing(&realm, vnc.as_deref(), over), Standing::Coming, "a ticket that has ended is none");
+}
+
+#[test]
+fn who_waits_learns_why_there_is_no_ticket_and_whoever_waits_next_has_it_tried_again() {
+    let (mut keeper, realm) = (keeper(), peer().realm);
+    keeper.handle(Input::Reachable(vec![peer()]), start());
+    let first = only(&mut keeper);
+    keeper.handle(Input::Done(Box::new(first), Outcome::Failed("silence".to_owned())), start());
+    assert_eq!(keeper.standing(&realm, Some("host"), start()), Standing::Failed("silence".to_owned()));
+    keeper.handle(Input::Wanted(peer(), Some("host".to_owned())), start());
+    let again = only(&mut keeper);
+    keeper.handle(Input::Done(Box::new(again), Outcome::Refused("never".to_owned())), start());
+    assert_eq!(keeper.standing(&realm, None, start()), Standing::Refused("never".to_owned()));
+    keeper.handle(Input::Wanted(peer(), None), start());
+    let again = only(&mut keeper);
+    done(&mut keeper, again, start());
+    let host = only(&mut keeper);
+    keeper.handle(Input::Done(Box::new(host), Outcome::Refused("too weak".to_owned())), start());
+    assert_eq!(keeper.standing(&realm, Some("host"), start()), Standing::Refused("too weak".to_owned()));
+    keeper.handle(Input::Wanted(peer(), Some("host".to_owned())), start());
+    assert!(matches!(only(&mut keeper).what, What::Service { .. }));
+}
+
+#[test]
+fn the_cache_says_that_a_certificate_earned_the_tickets() {
+    let cache = provided().cache(&peer().realm).unwrap();
+    assert_eq!(cache.config("pa_type", Some(&FullName::krbtgt(peer().realm.as_str()))), Some(b"16".as_slice()));
 }
