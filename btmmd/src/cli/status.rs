@@ -4,8 +4,9 @@ use super::machines;
 use super::table::{Paint, Tone, pairs};
 use super::words::{self, printable, relative};
 use crate::control::messages::{
-    AccountStatus, Finding, Firewall, PortMapping, RendezvousStatus, ResolverStatus, Severity, Status, Tunnel, Uplink,
+    AccountStatus, Finding, Firewall, KdcStatus, PortMapping, RendezvousStatus, ResolverStatus, Severity, Status, Tunnel, Uplink,
 };
+use crate::lkdc::name::RealmName;
 
 /// The whole page for people.
 pub fn render(status: &Status, now: i64, paint: Paint) -> String {
@@ -43,6 +44,7 @@ fn facts(status: &Status, now: i64, paint: Paint) -> Vec<(&'static str, String)>
         facts.push(("zone", rendezvous(&status.rendezvous, now)));
         facts.push(("names", resolver(&status.resolver)));
     }
+    facts.extend(status.kdc.as_ref().map(|kdc| ("tickets", self::kdc(kdc))));
     facts.push(("uplinks", uplinks(&status.uplinks)));
     facts.push(("firewall", firewall(status.firewall, paint)));
     facts
@@ -93,6 +95,13 @@ fn resolver(state: &ResolverStatus) -> String {
         text.push_str(&format!(": {}", printable(hint)));
     }
     text
+}
+
+fn kdc(kdc: &KdcStatus) -> String {
+    let realm = kdc.realm.parse::<RealmName>().map_or_else(|_| printable(&kdc.realm), |realm| realm.friendly());
+    let listen: Vec<String> = kdc.listen.iter().map(ToString::to_string).collect();
+    let at = if listen.is_empty() { "listens nowhere".to_owned() } else { format!("at {}", listen.join(" ")) };
+    format!("{realm} {at}, {} principals, {} given, {} refused", kdc.principals, kdc.given, kdc.refused)
 }
 
 fn uplinks(uplinks: &[Uplink]) -> String {

@@ -16,6 +16,7 @@ certificate  ends in 115 days
 port         203.0.113.9:4500, mapped by NAT-PMP, renewed or gone in 1 h
 zone         published, server 198.51.100.1:4500, last success 10 s ago
 names        stub at 127.45.0.1:53: ask 127.45.0.1 for alice.btmm.internal
+tickets      LKDC:9F86D081… at [fd7a:1b2c:3d4e:0:89ab:cdef:123:4567]:88, 11 principals, 4 given, 1 refused
 uplinks      eth0 192.168.1.2 2001:db8::2 (xdp)
 firewall     allow
 
@@ -34,7 +35,8 @@ warning: no port mapping
 
 #[test]
 fn a_machine_without_an_account_is_told_how_to_get_one() {
-    let status = Status { account: None, peers: vec![], health: vec![], uplinks: vec![], firewall: Firewall::Absent, ..sample() };
+    let status =
+        Status { account: None, peers: vec![], health: vec![], uplinks: vec![], kdc: None, firewall: Firewall::Absent, ..sample() };
     let expected = "\
 btmm is on, and this machine is in no account: \"btmm join CODE\", or \"btmm account create NAME --serve\"
 port      203.0.113.9:4500, mapped by NAT-PMP, renewed or gone in 1 h
@@ -66,6 +68,7 @@ fn texts_from_elsewhere_cannot_write_to_the_terminal() {
     status.rendezvous.state = evil.clone();
     status.resolver.state = evil.clone();
     status.resolver.hint = Some(evil.clone());
+    status.kdc.as_mut().unwrap().realm = evil.clone();
     status.health[0].what = evil.clone();
     status.health[0].cause = evil.clone();
     status.uplinks[0].name = evil.clone();

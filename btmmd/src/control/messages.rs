@@ -30,6 +30,9 @@ pub struct Status {
     pub rendezvous: RendezvousStatus,
     /// How this machine resolves names of the zone.
     pub resolver: ResolverStatus,
+    /// This machine's own KDC; absent when it gives no tickets.
+    #[serde(default)]
+    pub kdc: Option<KdcStatus>,
     /// Interfaces over which tunnels travel.
     pub uplinks: Vec<Uplink>,
     /// The account's other machines.
@@ -127,6 +130,21 @@ pub struct ResolverStatus {
     pub listen: Option<SocketAddr>,
     /// What the owner must do so that names resolve, when anything.
     pub hint: Option<String>,
+}
+
+/// This machine's own KDC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KdcStatus {
+    /// The realm.
+    pub realm: String,
+    /// Where it listens; nowhere when it cannot.
+    pub listen: Vec<SocketAddr>,
+    /// Users, services and machines that it knows.
+    pub principals: u64,
+    /// Tickets given since the session began.
+    pub given: u64,
+    /// Tickets refused since then.
+    pub refused: u64,
 }
 
 /// An interface over which tunnels travel.

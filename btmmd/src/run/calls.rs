@@ -102,6 +102,7 @@ impl Daemon {
             port_mapping: crate::control::messages::PortMapping { text: "off: no account".to_owned(), ..Default::default() },
             rendezvous: RendezvousStatus { state: "off".to_owned(), ..RendezvousStatus::default() },
             resolver: ResolverStatus { state: "off".to_owned(), ..ResolverStatus::default() },
+            kdc: None,
             uplinks: Vec::new(),
             peers: Vec::new(),
             counters: Default::default(),

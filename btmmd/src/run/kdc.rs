@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tracing::{debug, info, warn};
@@ -10,6 +11,7 @@ use super::session::Session;
 use crate::account::identity::Identity;
 use crate::clock;
 use crate::config::Config;
+use crate::control::messages::KdcStatus;
 use crate::entropy::SystemEntropy;
 use crate::lkdc::driver::{Driver, PORT};
 use crate::lkdc::kdc::event::{Event, Outcome};
@@ -32,6 +34,24 @@ pub(super) struct Kerberos {
     pkinit: Option<Arc<PkinitKdc>>,
     threads: usize,
     driver: Option<Driver>,
+    tally: Arc<Tally>,
+}
+
+/// What the KDC has done since the session began.
+#[derive(Default)]
+struct Tally {
+    given: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Tally {
+    fn count(&self, event: &Event) {
+        match event.outcome {
+            Outcome::Issued { .. } => self.given.fetch_add(1, Ordering::Relaxed),
+            Outcome::Refused { .. } => self.refused.fetch_add(1, Ordering::Relaxed),
+            Outcome::Repeated | Outcome::Continued => 0,
+        };
+    }
 }
 
 impl Kerberos {
@@ -57,7 +77,18 @@ impl Kerberos {
         table.extend(mechanisms(clock::wall(), &mut SystemEntropy));
         let kdc = Kdc::new(settings, principals, table);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Self { kdc: Arc::new(kdc), register, pkinit, threads, driver: None }
+        Self { kdc: Arc::new(kdc), register, pkinit, threads, driver: None, tally: Arc::default() }
+    }
+
+    /// What is told of it.
+    pub fn status(&self) -> KdcStatus {
+        KdcStatus {
+            realm: self.kdc.realm().to_string(),
+            listen: self.driver.as_ref().map(|driver| driver.addresses().to_vec()).unwrap_or_default(),
+            principals: self.register.principals().len() as u64,
+            given: self.tally.given.load(Ordering::Relaxed),
+            refused: self.tally.refused.load(Ordering::Relaxed),
+        }
     }
 
     /// Listens on these addresses, if it does not already.
@@ -67,7 +98,12 @@ impl Kerberos {
         }
         // First the old sockets go: an address may be in both lists.
         self.driver = None;
-        match Driver::start(self.kdc.clone(), addresses, self.threads, Arc::new(audit)) {
+        let tally = self.tally.clone();
+        let told = move |event: &Event| {
+            tally.count(event);
+            audit(event);
+        };
+        match Driver::start(self.kdc.clone(), addresses, self.threads, Arc::new(told)) {
             Ok(driver) => {
                 info!(realm = %self.kdc.realm(), ?addresses, "tickets are given");
                 self.driver = Some(driver);

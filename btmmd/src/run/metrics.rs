@@ -25,8 +25,13 @@ pub(super) fn text(status: &Status) -> String {
         ("btmm_gate_passed_total", "Packets the gate let through.", counters.gate_passed),
         ("btmm_gate_dropped_total", "Packets the gate dropped.", counters.gate_dropped),
     ];
+    let kdc = status.kdc.as_ref();
+    let kdc = [
+        ("btmm_tickets_given_total", "Tickets given by this machine's KDC.", kdc.map_or(0, |kdc| kdc.given)),
+        ("btmm_tickets_refused_total", "Tickets refused by this machine's KDC.", kdc.map_or(0, |kdc| kdc.refused)),
+    ];
     let mut text = String::new();
-    for (kind, values) in [("gauge", gauges.as_slice()), ("counter", totals.as_slice())] {
+    for (kind, values) in [("gauge", gauges.as_slice()), ("counter", totals.as_slice()), ("counter", kdc.as_slice())] {
         for (name, help, value) in values {
             // Writing to a String cannot fail.
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");

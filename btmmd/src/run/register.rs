@@ -46,6 +46,16 @@ impl Daemon {
         Ok(register)
     }
 
+    /// Keys of the ticket granting service that are old are replaced, and keys whose tickets have ended forgotten. Cheap when there are none.
+    pub(super) fn age_register(&self) {
+        let Some(register) = self.register.clone() else { return };
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = register.lock().age(SystemTime::now(), &mut SystemEntropy) {
+                warn!(%error, "old keys are still there");
+            }
+        });
+    }
+
     /// Changes a password, when the caller may.
     pub(super) fn passwd(&mut self, caller: Caller, wanted: Passwd, answer: Answer<PasswordChanged>) {
         match self.register() {

@@ -92,6 +92,7 @@ impl Daemon {
         match renewal {
             Renewal::Look => {
                 self.renewals.retry.begun();
+                self.age_register();
                 self.renew_if_due().await;
             }
             Renewal::Done(Ok(())) => self.take_up_new_certificate().await,

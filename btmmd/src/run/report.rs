@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::kdc::Kerberos;
 use super::renew::ending;
 use super::session::Session;
 use crate::account::certificate;
@@ -41,6 +42,7 @@ impl Session {
             port_mapping: self.mapping_status(),
             rendezvous: self.zone_status(),
             resolver: self.resolver_status(),
+            kdc: self.kerberos.as_ref().map(Kerberos::status),
             uplinks: self.uplink_status(),
             peers: self.peers().await,
             counters: self.counters(),
