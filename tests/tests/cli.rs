@@ -204,6 +204,7 @@ fn manual_pages_cover_every_command_and_every_setting() {
         "passwd",
         "keytab",
         "tickets",
+        "agent",
         "services",
         "completions",
         "version",

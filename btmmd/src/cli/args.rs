@@ -69,6 +69,8 @@ pub enum Command {
     Tickets(Tickets),
     /// Show or set what this machine's services ask of those who want tickets for them
     Services(Services),
+    /// Keep your tickets in step with those that btmmd gets; for systemctl --user enable --now btmm-agent
+    Agent,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -250,7 +252,7 @@ pub enum TicketAction {
     Rm(Remove),
     /// Renew tickets before they end
     Renew(Renew),
-    /// Get a ticket for a service of another machine; asks for password and one-time code where no ticket gives it
+    /// Get a ticket for a service of another machine: by certificate, or asks for password and one-time code where that does not do
     Get(Get),
 }
 

@@ -1,5 +1,7 @@
 //! Runs a command: daemon, files, standard input and output.
 
+mod agent;
+mod certified;
 mod grants;
 mod keys;
 mod prompt;
@@ -180,6 +182,7 @@ fn run(btmm: Btmm) -> Result<ExitClass, Failure> {
         Command::Keytab(args) => keys::run_keytab(&args, output),
         Command::Tickets(args) => tickets::run(&args, output),
         Command::Services(args) => keys::run_services(&args, output),
+        Command::Agent => agent::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Btmm::command(), "btmm", &mut script);

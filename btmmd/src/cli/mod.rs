@@ -3,6 +3,7 @@
 //! [`args`] says what can be typed, the other files turn replies into text and are pure, [`driver`] connects the two to the daemon, standard
 //! input and output.
 pub mod account;
+pub mod agent;
 pub mod args;
 pub mod driver;
 pub mod firewall;

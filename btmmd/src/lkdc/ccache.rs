@@ -1,6 +1,7 @@
 //! Credential caches: where a user's tickets are, in the form that kinit, klist, ssh and all others share.
 //!
-//! - [`mod@format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `linux`: files. `keyring`,
+//! - [`mod@format`]: the octets. [`place`]: where a cache is, as `KRB5CCNAME` says it. `profile`: and as
+//!   `krb5.conf` says it. `linux`: files. `keyring`,
 //!   `keyctl`: the kernel's keys.
 
 pub mod format;
@@ -8,6 +9,7 @@ mod keyctl;
 mod keyring;
 mod linux;
 pub mod place;
+mod profile;
 
 use std::fmt;
 
@@ -15,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::full_name::FullName;
 use super::name::Principal;
-pub use linux::{CacheError, add, destroy, load, members, save, update};
+pub use linux::{CacheError, add, configured, destroy, load, members, save, update};
 pub use place::CachePlace;
 
 /// The realm of the entries that are not tickets but configuration.

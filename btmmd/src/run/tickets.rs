@@ -168,7 +168,7 @@ impl Session {
     pub(super) fn ticket_came(&mut self, order: Order, outcome: Outcome) {
         let what = what_of(&order);
         match &outcome {
-            Outcome::Granted(grant, _) => {
+            Outcome::Granted(grant, ..) => {
                 let until = grant.times.end.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
                 info!(target: "btmmd::audit", ticket = what, client = %order.client.principal, until, "ticket got");
             }
@@ -267,7 +267,7 @@ async fn carry_out(order: &Order, certificate: Certificate) -> Outcome {
         }
     };
     match got {
-        Ok(Ticketed { grant, offset, .. }) => Outcome::Granted(Box::new(grant), offset),
+        Ok(Ticketed { grant, offset, notes }) => Outcome::Granted(Box::new(grant), offset, notes),
         Err(Error::Client(error @ ClientError::Refused { .. })) => Outcome::Refused(error.to_string()),
         Err(error) => Outcome::Failed(error.to_string()),
     }

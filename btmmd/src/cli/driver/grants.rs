@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use super::{Failure, Output, now, prompt, runtime_dir};
+use super::{Failure, Output, certified, now, prompt, runtime_dir};
 use crate::cli::args::{Get, Renew};
 use crate::cli::tickets::{self, Granted};
 use crate::control::client::ClientError;
@@ -123,6 +123,9 @@ pub(super) fn renew(place: &CachePlace, wanted: &Renew, output: Output) -> Resul
             renewed.push(tickets::ticket_report(&cache, &credential, now()));
         }
     }
+    if renewed.is_empty() && wanted.tickets.is_empty() {
+        renewed = certified::anew(place, &realms, now())?;
+    }
     if renewed.is_empty() {
         return Err(GrantFailure::NotRenewable { place: place.clone(), wanted: wanted.tickets.join(", ") }.into());
     }
@@ -140,7 +143,10 @@ pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<Ex
     let machine = realms.of_host(&wanted.ticket.host).ok_or_else(|| GrantFailure::NoMachine(wanted.ticket.host.clone()))?;
     let server = FullName::new(Principal::service(&wanted.ticket.service, &machine.fqdn), machine.realm.as_str());
     let user = || wanted.user.clone().map_or_else(own_name, Ok);
-    let held = signed_in(place, machine, wanted.user.as_deref())?;
+    let held = match signed_in(place, machine, wanted.user.as_deref())? {
+        None if !is_given(wanted) => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref())?,
+        held => held,
+    };
     let was_held = held.is_some();
     let (member, cache) = held.map_or_else(|| prompt::sign_in(place, machine, &user()?, wanted), Ok)?;
     let (cache, credential) = match service_ticket(&member, &cache, machine, &server)? {
@@ -161,6 +167,12 @@ pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<Ex
     };
     let done = Granted { tickets: vec![tickets::ticket_report(&cache, &credential, now())] };
     output.print(&done, |_| tickets::granted(&done, now()))
+}
+
+/// Whether the user wants to be known by what only a person has.
+fn is_given(wanted: &Get) -> bool {
+    let Get { password_file, password_fd, code, .. } = wanted;
+    password_file.is_some() || password_fd.is_some() || code.code_file.is_some() || code.code_fd.is_some()
 }
 
 /// The ticket for `server` that the cache has, or one that its ticket-granting ticket is good for. The inner error is for one that is not

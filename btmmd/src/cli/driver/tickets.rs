@@ -18,14 +18,19 @@ pub(super) fn run(args: &Tickets, output: Output) -> Result<ExitClass, Failure> 
     }
 }
 
-/// The caller's cache: `KRB5CCNAME`, or the file that all programs take without it.
-fn place() -> Result<CachePlace, Failure> {
+/// The caller's cache: `KRB5CCNAME`, or what `krb5.conf` says, or the file that all programs take without both.
+pub(super) fn place() -> Result<CachePlace, Failure> {
     let uid = nix::unistd::geteuid();
-    let Some(named) = std::env::var_os("KRB5CCNAME").filter(|named| !named.is_empty()) else {
-        return Ok(CachePlace::default_of(uid.as_raw()));
+    let named = std::env::var_os("KRB5CCNAME").filter(|named| !named.is_empty());
+    let (argument, named) = match named.map_or_else(
+        || ccache::configured().map(|named| ("default_ccache_name in krb5.conf", named.into())),
+        |named| Some(("KRB5CCNAME", named)),
+    ) {
+        None => return Ok(CachePlace::default_of(uid.as_raw())),
+        Some(named) => named,
     };
-    let wrong = |message: String| Failure::Value { argument: "KRB5CCNAME", message };
-    let named = named.into_string().map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    let wrong = |message: String| Failure::Value { argument, message };
+    let named: String = named.into_string().map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     // A name is needed only by caches that are named by it.
     let user = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
     CachePlace::parse(&named, &Whose { uid: uid.as_raw(), user }).map_err(|error| wrong(error.to_string()))

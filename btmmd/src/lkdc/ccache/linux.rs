@@ -13,6 +13,7 @@ use super::CredentialCache;
 use super::format::{self, FormatError, MAX_FILE};
 use super::keyring::{self, KeyringError};
 use super::place::{CachePlace, KeyringName};
+use super::profile::{Said, is_read, said};
 use crate::entropy::{Entropy, SystemEntropy};
 
 /// How often and how long another program's lock is waited for.
@@ -21,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The file that names the primary cache of a folder, and what it names when it is missing.
 const PRIMARY: &str = "primary";
 const FIRST: &str = "tkt";
+
+/// How deep files may include others.
+const DEEPEST: u32 = 8;
 
 /// Why a cache cannot be used. One line, naming it.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,28 @@ pub enum CacheError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The name that `krb5.conf` gives the cache of programs that are told no other; `None` when it gives none.
+pub fn configured() -> Option<String> {
+    let named = std::env::var_os("KRB5_CONFIG").filter(|named| !named.is_empty()).unwrap_or_else(|| "/etc/krb5.conf".into());
+    std::env::split_paths(&named).find_map(|file| configured_in(&file, DEEPEST))
+}
+
+/// The first word of a file, those that it includes among them.
+fn configured_in(file: &Path, depth: u32) -> Option<String> {
+    let deeper = depth.checked_sub(1)?;
+    said(&fs::read_to_string(file).ok()?).into_iter().find_map(|said| match said {
+        Said::Name(name) => Some(name),
+        Said::File(file) => configured_in(&file, deeper),
+        Said::Folder(folder) => {
+            let entries = fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path());
+            let mut files: Vec<PathBuf> =
+                entries.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_read)).collect();
+            files.sort();
+            files.iter().find_map(|file| configured_in(file, deeper))
+        }
+    })
 }
 
 /// Reads a cache; `None` when there is none.

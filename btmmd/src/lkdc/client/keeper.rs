@@ -17,18 +17,17 @@ use std::time::{Duration, SystemTime};
 
 use super::clock::ClockOffset;
 use super::grant::Grant;
+use super::notes::Notes;
 use crate::lkdc::ccache::CredentialCache;
 use crate::lkdc::full_name::FullName;
 use crate::lkdc::kdc::options::Flags;
-use crate::lkdc::kdc::preauth::pa;
 use crate::lkdc::name::{Principal, RealmName};
 
 /// Pause after the first failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// The longest pause after a KDC's no to the certificate. A machine that has just joined is not on everybody's list yet; others will not
-/// soon be believed.
+/// The same after a KDC's no: a machine that has just joined is not on everybody's list yet, others will not soon be believed.
 const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A machine of the account whose tunnel is up.
@@ -79,8 +78,8 @@ pub enum What {
 /// What came of an order.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The ticket, and the KDC's clock.
-    Granted(Box<Grant>, ClockOffset),
+    /// The ticket, the KDC's clock, and how an initial ticket was earned.
+    Granted(Box<Grant>, ClockOffset, Notes),
     /// The KDC says no, in these words.
     Refused(String),
     /// No KDC, or none that is believed, and why.
@@ -105,8 +104,7 @@ pub enum Standing {
 pub enum Input {
     /// These peers, and no others, are reachable.
     Reachable(Vec<Peer>),
-    /// Somebody waits for a ticket of this peer, for a service of it or just to get others with. It is got once there is a tunnel, and kept
-    /// from then on like all others.
+    /// Somebody waits for a ticket of this peer, for a service or just to get others with. It is kept from then on like all others.
     Wanted(Peer, Option<String>),
     /// An order was carried out.
     Done(Box<Order>, Outcome),
@@ -142,6 +140,7 @@ struct Held {
     peer: Peer,
     reachable: bool,
     tgt: Option<(Grant, ClockOffset)>,
+    notes: Notes,
     /// The KDC does not renew this one.
     unrenewable: bool,
     services: BTreeMap<String, Service>,
@@ -151,7 +150,7 @@ struct Held {
     failures: u32,
     not_before: Option<SystemTime>,
     /// Why there is no ticket-granting ticket, or no further one.
-    trouble: Option<Trouble>,
+    trouble: Option<Standing>,
 }
 
 #[derive(Debug)]
@@ -159,12 +158,6 @@ enum Service {
     Held(Box<Grant>),
     /// The KDC does not give it, in these words; asked again with the next ticket-granting ticket.
     Absent(String),
-}
-
-#[derive(Clone, Debug)]
-enum Trouble {
-    Refused(String),
-    Failed(String),
 }
 
 impl Keeper {
@@ -205,8 +198,7 @@ impl Keeper {
         let (tgt, offset) = held.tgt.as_ref()?;
         let mut cache = CredentialCache::new(tgt.client.clone());
         cache.time_offset = offset.of_cache();
-        let granting = FullName::krbtgt(&tgt.client.realm);
-        cache.set_config("pa_type", Some(&granting), pa::PK_AS_REQ.to_string().as_bytes());
+        held.notes.put(&mut cache, &tgt.client.realm);
         cache.store(tgt.to_credential());
         for service in held.services.values() {
             if let Service::Held(grant) = service {
@@ -225,11 +217,7 @@ impl Keeper {
             (Some(_), None) => Standing::Held,
             (Some((_, offset)), Some(Some(Service::Held(grant)))) if good(grant, *offset) => Standing::Held,
             (Some(_), Some(Some(Service::Absent(words)))) => Standing::Refused(words.clone()),
-            _ => match &held.trouble {
-                None => Standing::Coming,
-                Some(Trouble::Refused(words)) => Standing::Refused(words.clone()),
-                Some(Trouble::Failed(why)) => Standing::Failed(why.clone()),
-            },
+            _ => held.trouble.clone().unwrap_or(Standing::Coming),
         }
     }
 
@@ -270,8 +258,11 @@ impl Keeper {
         let Some(held) = self.realms.get_mut(&order.peer.realm) else { return };
         held.busy = false;
         match outcome {
-            Outcome::Granted(grant, offset) => {
+            Outcome::Granted(grant, offset, notes) => {
                 (held.failures, held.not_before, held.trouble) = (0, None, None);
+                if matches!(order.what, What::Initial) {
+                    held.notes = notes;
+                }
                 held.granted(order.what, *grant, offset);
                 let realm = order.peer.realm;
                 if let Some(cache) = self.cache(&realm) {
@@ -280,7 +271,7 @@ impl Keeper {
             }
             Outcome::Refused(words) => held.refused(order.what, words, now),
             Outcome::Failed(why) => {
-                held.trouble = Some(Trouble::Failed(why));
+                held.trouble = Some(Standing::Failed(why));
                 held.pause(LONGEST_PAUSE, now);
             }
         }
@@ -303,6 +294,7 @@ impl Held {
             peer,
             reachable: false,
             tgt: None,
+            notes: Notes::default(),
             unrenewable: false,
             services: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -371,7 +363,7 @@ impl Held {
     fn refused(&mut self, what: What, words: String, now: SystemTime) {
         match what {
             What::Initial => {
-                self.trouble = Some(Trouble::Refused(words));
+                self.trouble = Some(Standing::Refused(words));
                 self.pause(REFUSED_PAUSE, now);
             }
             What::Renewal { .. } => self.unrenewable = true,

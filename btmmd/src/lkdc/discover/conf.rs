@@ -1,10 +1,16 @@
 //! A `krb5.conf` for the machines of the account, to be included by that of the system.
 //!
-//! What it says beside realms is said of the account's realms alone: it must not change what a machine does in other realms.
+//! What it says beside realms and the default cache is said of the account's realms alone: it must not change what a machine does in other
+//! realms.
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Place, Realms};
+
+/// Where tickets are: a collection, because each machine is a realm with a cache of its own, and GSSAPI then takes the one whose realm is
+/// that of the service. In the kernel, so that a user's agent, shells and jobs see the same with or without a log-in session, no file holds
+/// keys, and programs of other users have no way to it. Taken where the system's `krb5.conf` names no other first.
+const CACHE: &str = "KEYRING:persistent:%{uid}";
 
 /// What goes into the file beside the realms.
 #[derive(Clone, Debug)]
@@ -23,6 +29,7 @@ pub fn krb5_conf(realms: &Realms, conf: &Conf<'_>) -> String {
     if let Some(own) = conf.own {
         line(&mut text, 1, "default_realm", own.realm.as_str());
     }
+    line(&mut text, 1, "default_ccache_name", CACHE);
     text.push_str("\n[realms]\n");
     for place in realms.places() {
         let _ = writeln!(text, "    {} = {{", place.realm);
@@ -83,7 +90,10 @@ mod tests {
         );
         assert!(text.contains(&section), "{text}");
         assert!(text.contains(&format!("\n[domain_realm]\n    imac.alice.btmm.internal = {realm}\n    laptop.")), "{text}");
-        assert!(text.contains(&format!("[libdefaults]\n    default_realm = {realm}\n")), "{text}");
+        assert!(
+            text.contains(&format!("[libdefaults]\n    default_realm = {realm}\n    default_ccache_name = KEYRING:persistent:%{{uid}}\n")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -35,6 +35,11 @@ fn grant(order: &Order, now: SystemTime) -> Grant {
     }
 }
 
+/// By certificate, from a KDC that understands armor.
+fn notes() -> Notes {
+    Notes { method: Some(16), armor: true }
+}
+
 fn commands(keeper: &mut Keeper) -> (Vec<Order>, usize) {
     let mut orders = Vec::new();
     let mut saved = 0;
@@ -56,7 +61,7 @@ fn only(keeper: &mut Keeper) -> Order {
 
 fn done(keeper: &mut Keeper, order: Order, now: SystemTime) {
     let grant = Box::new(grant(&order, now));
-    keeper.handle(Input::Done(Box::new(order), Outcome::Granted(grant, ClockOffset::default())), now);
+    keeper.handle(Input::Done(Box::new(order), Outcome::Granted(grant, ClockOffset::default(), notes())), now);
 }
 
 /// Has a ticket-granting ticket and one for `host`, both from [`start`].
@@ -114,7 +119,7 @@ fn a_ticket_that_cannot_be_renewed_any_more_is_got_anew() {
             anew |= matches!(order.what, What::Initial);
             let mut granted = grant(&order, now);
             granted.times.end = granted.times.end.min(granted.times.renew_till.unwrap_or(granted.times.end));
-            keeper.handle(Input::Done(Box::new(order), Outcome::Granted(Box::new(granted), ClockOffset::default())), now);
+            keeper.handle(Input::Done(Box::new(order), Outcome::Granted(Box::new(granted), ClockOffset::default(), notes())), now);
         }
     }
     assert!(anew && now > start() + 7 * 24 * HOUR);
@@ -235,5 +240,7 @@ fn who_waits_learns_why_there_is_no_ticket_and_whoever_waits_next_has_it_tried_a
 #[test]
 fn the_cache_says_that_a_certificate_earned_the_tickets() {
     let cache = provided().cache(&peer().realm).unwrap();
-    assert_eq!(cache.config("pa_type", Some(&FullName::krbtgt(peer().realm.as_str()))), Some(b"16".as_slice()));
+    let granting = FullName::krbtgt(peer().realm.as_str());
+    assert_eq!(cache.config("pa_type", Some(&granting)), Some(b"16".as_slice()));
+    assert_eq!(cache.config("fast_avail", Some(&granting)), Some(b"yes".as_slice()));
 }

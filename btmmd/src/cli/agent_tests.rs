@@ -1,0 +1,70 @@
+use super::*;
+use crate::lkdc::ccache::Credential;
+
+const REALM: &str = "LKDC:SHA256.00";
+const NOW: u32 = 1_800_000_000;
+
+fn client() -> FullName {
+    format!("alice@{REALM}").parse().unwrap()
+}
+
+fn ticket(server: &str, ends: u32) -> Credential {
+    let mut ticket = Credential::empty(client(), format!("{server}@{REALM}").parse().unwrap());
+    ticket.times = Times { authenticated: NOW - 10, starts: NOW - 10, ends, renew_till: 0 };
+    ticket
+}
+
+/// A cache earned by pre-authentication `earned`, with a ticket-granting ticket that ends then.
+fn cache(earned: &str, ends: u32) -> CredentialCache {
+    let mut cache = CredentialCache::new(client());
+    cache.set_config("pa_type", Some(&FullName::krbtgt(REALM)), earned.as_bytes());
+    cache.store(ticket(&format!("krbtgt/{REALM}"), ends));
+    cache
+}
+
+fn marked(earned: &str, ends: u32) -> CredentialCache {
+    let mut cache = cache(earned, ends);
+    mark(&mut cache);
+    cache
+}
+
+#[test]
+fn a_user_without_tickets_gets_the_daemon_s_and_once_they_are_there_nothing_is_written() {
+    let offered = cache("16", NOW + 100);
+    let first = merged(None, &offered, NOW).unwrap();
+    assert!(is_ours(&first) && first.tickets().eq(offered.tickets()));
+    assert_eq!(merged(Some(&first), &offered, NOW), None);
+}
+
+#[test]
+fn tickets_that_the_user_has_earned_stay_until_they_end() {
+    let offered = cache("16", NOW + 1000);
+    for own in [cache("2", NOW + 100), cache("141", NOW + 100), cache("16", NOW + 100), marked("138", NOW + 100)] {
+        assert_eq!(merged(Some(&own), &offered, NOW), None, "{own:?}");
+        assert!(merged(Some(&own), &offered, NOW + 100).is_some_and(|new| is_ours(&new)), "{own:?}");
+    }
+}
+
+#[test]
+fn renewed_tickets_take_the_place_of_the_old_ones_and_those_that_programs_got_stay_while_they_are_good() {
+    let mut ours = marked("16", NOW + 100);
+    ours.store(ticket("nfs/imac", NOW + 100));
+    ours.store(ticket("vnc/imac", NOW));
+    let merged = merged(Some(&ours), &cache("16", NOW + 1000), NOW).unwrap();
+    let held: Vec<(String, u32)> = merged.tickets().map(|ticket| (ticket.server.principal.to_string(), ticket.times.ends)).collect();
+    assert_eq!(held, [(format!("krbtgt/{REALM}"), NOW + 1000), ("nfs/imac".to_owned(), NOW + 100)]);
+}
+
+#[test]
+fn what_the_daemon_holds_after_its_end_is_not_written() {
+    assert_eq!(merged(None, &cache("16", NOW), NOW), None);
+}
+
+#[test]
+fn only_our_caches_of_machines_that_left_are_orphans_and_none_while_the_machines_are_not_known() {
+    let known = |realm: &str| vec![realm.to_owned()];
+    assert!(is_orphan(&marked("16", NOW + 1), &known("another")));
+    assert!(!is_orphan(&marked("16", NOW + 1), &known(REALM)));
+    assert!(!is_orphan(&marked("16", NOW + 1), &[]));
+    assert!(!is_orphan(&cache("16", NOW + 1), &known("another")) && !is_orphan(&marked("2", NOW + 1), &known("another")));
+}

@@ -1,0 +1,63 @@
+//! Tickets that the daemon gets with the machine's certificate, and that cost their user no word.
+
+use super::{Failure, runtime_dir};
+use crate::cli::agent;
+use crate::cli::tickets::{TicketReport, ticket_report};
+use crate::control::client::ClientError;
+use crate::control::driver::connect;
+use crate::control::error::ControlError;
+use crate::control::secrets::{RealmTickets, TicketWanted};
+use crate::lkdc::ccache::place::CachePlace;
+use crate::lkdc::ccache::{self, CredentialCache, format};
+use crate::lkdc::discover::{Place, Realms};
+use crate::lkdc::full_name::FullName;
+
+/// Asks the daemon for a ticket of `machine` and puts it into the user's cache. `None` when it has to be earned in another way: there is no
+/// daemon, it is not for this user, or the KDC wants another proof than the certificate.
+pub(super) fn sign_in(
+    place: &CachePlace,
+    machine: &Place,
+    service: Option<&str>,
+    user: Option<&str>,
+) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
+    let wanted = TicketWanted { service: service.map(str::to_owned), machine: machine.machine.to_string(), user: user.map(str::to_owned) };
+    let granted = match connect(&runtime_dir()).and_then(|mut daemon| daemon.ticket(&wanted)) {
+        Ok(granted) => granted,
+        Err(error) if is_final(&error) => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
+    let mut cache = opened(&granted)?;
+    agent::mark(&mut cache);
+    let member = ccache::add(place, &cache)?;
+    Ok(Some((member, cache)))
+}
+
+/// Gets anew what btmm keeps in the user's caches and cannot be renewed, because it has ended or lives no longer.
+pub(super) fn anew(place: &CachePlace, realms: &Realms, now: i64) -> Result<Vec<TicketReport>, Failure> {
+    let mut got = Vec::new();
+    for member in ccache::members(place)? {
+        let Some(cache) = ccache::load(&member)?.filter(agent::is_ours) else { continue };
+        let machine = cache.client.realm.parse().ok().and_then(|realm| realms.of_realm(&realm));
+        let Some(machine) = machine else { continue };
+        if let Some((_, cache)) = sign_in(place, machine, None, None)? {
+            let granting = FullName::krbtgt(machine.realm.as_str());
+            got.extend(cache.tickets().filter(|ticket| ticket.server == granting).map(|ticket| ticket_report(&cache, ticket, now)));
+        }
+    }
+    Ok(got)
+}
+
+/// Whether no password would do better.
+fn is_final(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Refused(ControlError::Unreachable { .. } | ControlError::SwitchedOff {} | ControlError::BadArgument { .. })
+    )
+}
+
+/// The cache that the daemon tells of.
+pub(super) fn opened(tickets: &RealmTickets) -> Result<CredentialCache, Failure> {
+    let foreign = || ClientError::Refused(ControlError::failed("tickets", "btmmd's answer is not understood: is it of the same version?"));
+    let octets = data_encoding::BASE64.decode(tickets.cache.reveal().as_bytes()).map(zeroize::Zeroizing::new).map_err(|_| foreign())?;
+    Ok(format::parse(&octets).map_err(|_| foreign())?)
+}

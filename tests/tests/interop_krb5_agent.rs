@@ -1,0 +1,205 @@
+//! `btmm agent` between a daemon's tickets and stock programs: what it puts into collections, klist, kvno and ssh find there and use.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use btmm_tests::lab::kerberos::{Conf, FOLDER, Machine, Pair};
+use btmm_tests::lab::{Finished, Running, feed};
+use btmmd::account::key::MachineKey;
+use btmmd::control::driver::Server;
+use btmmd::control::request::Call;
+use btmmd::control::secrets::{HeldTickets, RealmTickets};
+use btmmd::lkdc::ccache::place::{CachePlace, Whose};
+use btmmd::lkdc::ccache::{self, CredentialCache, format};
+use btmmd::lkdc::client::delivery::PORT;
+use btmmd::lkdc::client::driver::Kdcs;
+use btmmd::lkdc::client::keeper::{Command, Input, Keeper, Outcome, Peer, What};
+use btmmd::lkdc::client::{AsExchange, Certificate, Secrets, TgsExchange, TgsWish, Wish};
+use btmmd::lkdc::full_name::FullName;
+use btmmd::lkdc::name::Principal;
+use btmmd::lkdc::pkinit::Signatory;
+use tokio::sync::{mpsc, watch};
+
+const PASSWORD: &str = "correct horse battery";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A user who has no keys: those of real ones are not to be touched.
+const NOBODY_S_KEYS: &str = "KEYRING:persistent:54322";
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Tickets of alice in the realm of `server`, got by the keeper with the certificate of `client`.
+fn got(pair: &Pair, client: &Machine, server: &Machine) -> CredentialCache {
+    let key = MachineKey::from_pem(client.key.to_pem().expect("PEM").as_bytes()).expect("the same key");
+    let signatory = Signatory::new(Arc::new(key), client.certificate.clone()).expect("of this key");
+    let certificate = Certificate::of_machine(signatory, pair.authority.trust());
+    let kdc = SocketAddr::from((server.inner, PORT));
+    let peer = Peer { realm: server.realm().parse().expect("a realm"), host: server.fqdn(), kdc };
+    let mut keeper = Keeper::new(Principal::user("alice"), vec!["host".to_owned(), "nonsense".to_owned()]);
+    keeper.handle(Input::Reachable(vec![peer.clone()]), SystemTime::now());
+    while let Some(command) = keeper.poll_command() {
+        let Command::Get(order) = command else { continue };
+        let kdcs = Kdcs::at(vec![kdc]);
+        let carried = client.node.enter(|| {
+            runtime().block_on(async {
+                match &order.what {
+                    What::Service { service, tgt, offset } => {
+                        let wish = TgsWish::service(FullName::new(service.clone(), peer.realm.as_str()), tgt);
+                        kdcs.ticket(TgsExchange::new(wish, (**tgt).clone(), *offset)).await
+                    }
+                    _ => kdcs.initial(AsExchange::new(Wish::tgt(order.client.clone()), Secrets::certificate(certificate.clone()))).await,
+                }
+            })
+        });
+        let outcome = match carried.expect("inside the machine") {
+            Ok(ticket) => Outcome::Granted(Box::new(ticket.grant), ticket.offset, ticket.notes),
+            Err(error) => Outcome::Refused(error.to_string()),
+        };
+        keeper.handle(Input::Done(Box::new(order), outcome), SystemTime::now());
+    }
+    keeper.cache(&peer.realm).expect("tickets")
+}
+
+fn told(machine: &Machine, cache: &CredentialCache) -> RealmTickets {
+    let cache = data_encoding::BASE64.encode(&format::emit(cache)).into();
+    RealmTickets { realm: machine.realm(), machine: machine.fqdn(), cache }
+}
+
+/// What a daemon does for those who listen to its tickets, on the laptop.
+struct Daemon {
+    held: watch::Sender<Arc<HeldTickets>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Daemon {
+    fn start(pair: &Pair) -> Self {
+        pair.laptop.node.write("/run/btmm/realms", "").expect("the daemon's folder");
+        let runtime = runtime();
+        let (requests, mut received) = mpsc::channel(8);
+        let socket = pair.laptop.node.path("/run/btmm/btmmd.sock");
+        runtime.spawn(runtime.block_on(async { Server::bind(&socket, None) }).expect("a socket").run(requests));
+        let held = watch::Sender::new(Arc::default());
+        let listened = held.clone();
+        runtime.spawn(async move {
+            while let Some(request) = received.recv().await {
+                let Call::Tickets(answer) = request.call else { panic!("only listeners come") };
+                let _ = answer.send(Ok(listened.subscribe()));
+            }
+        });
+        Self { held, _runtime: runtime }
+    }
+
+    fn tell(&self, realms: &[&Machine], tickets: Vec<RealmTickets>) {
+        self.held.send_replace(Arc::new(HeldTickets { realms: realms.iter().map(|machine| machine.realm()).collect(), tickets }));
+    }
+}
+
+/// A collection that is removed at the end, as all programs of the laptop see it.
+struct Collection<'a> {
+    laptop: &'a Machine,
+    name: String,
+}
+
+impl Drop for Collection<'_> {
+    fn drop(&mut self) {
+        let _ = self.caches_with(|member| drop(ccache::destroy(member)));
+    }
+}
+
+impl Collection<'_> {
+    fn caches_with(&self, mut each: impl FnMut(&CachePlace) + Send) -> Vec<CredentialCache> {
+        let place = CachePlace::parse(&self.name, &Whose { uid: 0, user: "root".to_owned() }).expect("a place");
+        let read = self.laptop.node.enter(|| {
+            let mut caches = Vec::new();
+            for member in ccache::members(&place).expect("members") {
+                caches.extend(ccache::load(&member).expect("read"));
+                each(&member);
+            }
+            caches
+        });
+        read.expect("inside the machine")
+    }
+
+    /// The cache of a machine's realm.
+    fn cache_of(&self, machine: &Machine) -> Option<CredentialCache> {
+        self.caches_with(|_| {}).into_iter().find(|cache| cache.client.realm == machine.realm())
+    }
+
+    fn stock(&self, program: &str, arguments: &[&str], input: &str) -> anyhow::Result<Finished> {
+        let mut command = self.laptop.program(program, arguments);
+        command.env("KRB5CCNAME", &self.name);
+        feed(command, input)
+    }
+
+    fn agent(&self) -> Running {
+        let mut command = self.laptop.node.command(env!("CARGO_BIN_EXE_btmm-as-tested"));
+        command.arg("agent").env("KRB5CCNAME", &self.name).env("BTMM_RUNTIME_DIR", "/run/btmm");
+        self.laptop.node.spawn(command).expect("the agent")
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn tickets_that_come_by_themselves_log_in_from_folders_and_from_the_kernel_s_keys() {
+    let pair = Pair::new().expect("two machines");
+    let Pair { imac, laptop, .. } = &pair;
+    let keytab = imac.foreign_path("/etc/krb5.keytab");
+    let password = format!("alice={PASSWORD}");
+    let kdc = imac.start_kdc(&["--password", &password, "--keytab", &keytab]).expect("imac's KDC");
+    let own_kdc = laptop.start_kdc(&["--password", &password]).expect("laptop's KDC");
+    imac.configure(&Conf::new().set(&format!("default_realm = {}", imac.realm())).realm_of(imac)).expect("a krb5.conf");
+    laptop.configure(&Conf::new().realm_of(imac).realm_of(laptop)).expect("a krb5.conf");
+    imac.add_person("alice").expect("a person");
+    let sshd = imac.start_sshd().expect("sshd");
+    for name in [format!("DIR:{FOLDER}/agent"), NOBODY_S_KEYS.to_owned()] {
+        let collection = Collection { laptop, name };
+        log_in_with_what_comes(&pair, &collection, &[&kdc, &own_kdc, &sshd]);
+    }
+}
+
+fn log_in_with_what_comes(pair: &Pair, collection: &Collection<'_>, logs: &[&Running]) {
+    let Pair { imac, laptop, .. } = pair;
+    let daemon = Daemon::start(pair);
+    let mut agent = collection.agent();
+    // The laptop's own realm comes first, and so is the primary cache: the right one must be chosen by the service's realm.
+    let own = told(laptop, &got(pair, imac, laptop));
+    daemon.tell(&[imac, laptop], vec![own, told(imac, &got(pair, laptop, imac))]);
+    agent.wait_for("imac.alice.btmm.internal: tickets are in", PATIENCE).expect("written");
+    let list = collection.stock("klist", &["-A"], "").expect("a list").out;
+    assert_eq!(list.matches("Default principal: alice@LKDC:SHA256.").count(), 2, "{list}");
+    let service = format!("host/{}@{}", imac.fqdn(), imac.realm());
+    collection.stock("kvno", &["--cached-only", &service], "").expect_err("kvno looks into the primary cache only");
+    let ssh = ["-o", "GSSAPIAuthentication=yes", "-o", "PreferredAuthentications=gssapi-with-mic", "-o", "StrictHostKeyChecking=no"];
+    let target = format!("alice@{}", imac.fqdn());
+    let logged_in = collection.stock("ssh", &[&ssh[..], &[&target, "id -un"]].concat(), "");
+    let told_by = || logs.iter().map(|running| running.log()).collect::<Vec<_>>().join("\n---\n");
+    assert_eq!(logged_in.unwrap_or_else(|error| panic!("{error:#}\n{}\n{}", agent.log(), told_by())).out, "alice\n");
+    collection.stock("kswitch", &["-p", &format!("alice@{}", imac.realm())], "").expect("imac's cache is the primary one");
+    collection.stock("kvno", &["--cached-only", &service], "").expect("the ticket that is there");
+
+    // What alice earns herself stays, and the rest follows the daemon.
+    collection.stock("kinit", &[&format!("alice@{}", imac.realm())], &format!("{PASSWORD}\n")).expect("a ticket by password");
+    let earned = collection.cache_of(imac).expect("her cache");
+    let before = collection.cache_of(laptop).expect("the laptop's");
+    daemon.tell(&[imac, laptop], vec![told(imac, &got(pair, laptop, imac)), told(laptop, &got(pair, imac, laptop))]);
+    eventually("new tickets of the laptop's realm", || collection.cache_of(laptop).as_ref() != Some(&before));
+    assert_eq!(collection.cache_of(imac), Some(earned.clone()));
+
+    // A machine that left: what the agent wrote goes, what alice has is hers.
+    daemon.tell(&[imac], Vec::new());
+    eventually("no tickets of a machine that left", || collection.cache_of(laptop).is_none());
+    assert_eq!(collection.cache_of(imac), Some(earned));
+    drop(daemon);
+    agent.wait_for("asking again", PATIENCE).expect("a daemon that stops is waited for");
+    let again = Daemon::start(pair);
+    again.tell(&[imac, laptop], vec![told(laptop, &got(pair, imac, laptop))]);
+    eventually("tickets of the daemon that started again", || collection.cache_of(laptop).is_some());
+}
