@@ -78,3 +78,17 @@ impl Pings {
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::control::server::Deadlines;
+    use crate::engine::Settings;
+    use crate::ike::IkeConfig;
+
+    #[test]
+    fn who_pings_waits_until_the_reason_is_known() {
+        let engine = Settings::default();
+        assert!(Deadlines::default().probe > engine.find + engine.connect);
+        assert!(engine.connect > IkeConfig::default().dial_timeout);
+    }
+}
