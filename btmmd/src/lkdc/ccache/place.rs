@@ -48,6 +48,9 @@ pub enum PlaceError {
     /// A type that is not built in.
     #[error("{0:?} is not a cache that btmm can use: use FILE:, DIR: or KEYRING:")]
     Type(String),
+    /// A type and no path.
+    #[error("{0:?} names no file or folder")]
+    Nowhere(String),
     /// `KEYRING:` with an unknown anchor.
     #[error("{0:?} does not begin with persistent:, session:, user:, process: or thread:")]
     Anchor(String),
@@ -75,6 +78,7 @@ impl CachePlace {
     pub fn parse(text: &str, whose: &Whose) -> Result<Self, PlaceError> {
         let name = expand(text, whose)?;
         match name.split_once(':') {
+            Some(("FILE" | "DIR", "" | ":")) => Err(PlaceError::Nowhere(name)),
             None => Ok(Self::File(name.into())),
             Some(("FILE", path)) => Ok(Self::File(path.into())),
             // Two colons: that very file of the folder.
@@ -180,5 +184,8 @@ mod tests {
         assert!(parse("KEYRING:nowhere:1").is_err());
         assert!(parse("FILE:/tmp/%{shape}").is_err());
         assert!(parse("FILE:/tmp/%{uid").is_err());
+        for nowhere in ["FILE:", "DIR:", "DIR::"] {
+            assert_eq!(parse(nowhere), Err(PlaceError::Nowhere(nowhere.to_owned())));
+        }
     }
 }
