@@ -111,7 +111,9 @@ fn change(register: &SharedRegister, caller: Caller, wanted: &Passwd) -> Result<
     drop(register);
     match changed {
         Ok((changed, uri)) => {
-            info!(uid = caller.uid, user, change = ?wanted.change, "a password was changed");
+            if changed {
+                info!(uid = caller.uid, user, change = ?wanted.change, "a password was changed");
+            }
             Ok(PasswordChanged { user, principal, changed, uri })
         }
         Err(error) => {

@@ -189,6 +189,7 @@ impl Register {
 
     /// Forgets a user's password and second factor; tells whether there were any.
     pub fn forget(&mut self, user: &str) -> Result<bool, RegisterError> {
+        self.offers.remove(user);
         let mut book = self.book.clone();
         let had = book.forget(user);
         if had {
