@@ -358,6 +358,8 @@ fn a_second_factor_is_confirmed_by_a_code_that_is_read_after_its_line_was_printe
     let (first, rest, output) = run(&totp, "654321\n");
     assert_eq!((first.as_str(), rest.as_str(), output.status.code()), (URI, "", Some(2)));
     assert!(told(&output).ends_with("btmm: code: this is not the code; nothing was changed\n"), "{}", told(&output));
+    let lone = daemon.btmm(&["passwd", "carol", "--password-file", "/dev/null", "--code-file", "/dev/null"]);
+    assert_eq!((lone.status.code(), told(&lone).as_str()), (Some(2), "btmm: code: a code goes with --totp\n"));
     let (first, rest, _) = run(&[&totp[..], &["--json"]].concat(), "123456\n");
     let [first, rest]: [Value; 2] = [first, rest].map(|line| serde_json::from_str(&line).unwrap());
     assert_eq!((&first["uri"], &first["changed"], &rest["changed"]), (&json!(URI), &json!(false), &json!(true)));

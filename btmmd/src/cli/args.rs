@@ -156,7 +156,7 @@ pub struct Join {
 /// `btmm passwd`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  btmm passwd\n  sudo btmm passwd alice --password-file -\n  btmm passwd --totp\n  btmm passwd --no-totp"
+    after_help = "Examples:\n  btmm passwd\n  sudo btmm passwd alice --password-file -\n  btmm passwd --totp\n  sudo btmm passwd alice --totp --code-file -\n  btmm passwd --no-totp"
 )]
 pub struct Passwd {
     /// The user [default: you; root must name one]
@@ -222,7 +222,7 @@ pub enum ServiceAction {
 /// `btmm services require`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  btmm services require host otp\n  btmm services require cifs certificate password\n  btmm services require host any"
+    after_help = "Examples:\n  sudo btmm services require host otp\n  sudo btmm services require cifs certificate password\n  sudo btmm services require host any"
 )]
 pub struct Require {
     /// The service, such as host, which is ssh's

@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 /// Runs `btmm passwd`.
 pub(super) fn run_passwd(args: &Passwd, output: Output) -> Result<ExitClass, Failure> {
     let change = passwd::wanted(args);
+    if change != PasswordChange::Totp && (args.code.code_file.is_some() || args.code.code_fd.is_some()) {
+        return Err(Failure::Value { argument: "code", message: "a code goes with --totp".to_owned() });
+    }
     // Before anybody types anything.
     let mut client = connect(&runtime_dir())?;
     let own = !nix::unistd::geteuid().is_root();
