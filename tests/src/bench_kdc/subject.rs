@@ -46,7 +46,8 @@ pub fn on_cores<T: Send>(cores: &[usize], function: impl FnOnce() -> Result<T> +
 }
 
 /// The same, in front of everything else that these cores have to do, this thread and what it starts: a thread of ordinary priority, however
-/// high, waits whole ticks for others, which says nothing about the one that is measured. Nobody may need a whole core then.
+/// high, waits whole ticks for others, which says nothing about the one that is measured. Not for more than half a second without a pause: the
+/// kernel stops who takes all of a second.
 pub fn undisturbed<T: Send>(cores: &[usize], function: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     on_cores(cores, || {
         let first = libc::sched_param { sched_priority: 1 };
