@@ -5,6 +5,7 @@
 //! - [`mod@time`]: `KerberosTime` without fractions of a second.
 //! - [`mod@flags`]: bit strings of at least 32 bits.
 //! - [`mod@write`]: DER written without a value tree.
+//! - [`mod@wipe`]: secrets in messages are overwritten.
 //! - [`raw`]: parts of a request as the sender encoded them, which checksums cover.
 
 pub mod bounds;
@@ -12,6 +13,7 @@ pub mod flags;
 pub mod nonce;
 pub mod raw;
 pub mod time;
+pub mod wipe;
 pub mod write;
 
 use rasn_kerberos::KerberosString;
@@ -20,6 +22,7 @@ pub use bounds::{MAX_DEPTH, MAX_MESSAGE};
 pub use flags::{flag_bits, flags};
 pub use raw::req_body;
 pub use time::{system_time, time};
+pub use wipe::wipe;
 pub use write::Der;
 
 /// Why octets were refused. Sender's fault in every case.

@@ -83,6 +83,13 @@ fn unwrap(request: &KrbFastArmoredReq, armor: Key, covered: &[u8], armored_by: O
     Ok(FastRequest { armor, options, padata: inner.padata, body: inner.req_body, raw_body, armored_by })
 }
 
+impl Drop for FastRequest {
+    fn drop(&mut self) {
+        // A one-time code comes with a password, and only armor keeps them secret.
+        self.padata.iter_mut().for_each(|padata| asn1::wipe(&mut padata.value));
+    }
+}
+
 impl FastRequest {
     /// What KDC and client share.
     pub fn armor_key(&self) -> &Key {

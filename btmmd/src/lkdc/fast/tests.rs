@@ -276,8 +276,8 @@ proptest! {
         let damaged = PaData { r#type: PA_FX_FAST, value: value.into() };
         if let Ok(inner) = world.open(&damaged, b"outer", now()) {
             // Octets that say nothing, such as the ticket's name type or the AP-REQ's options, may differ; what was asked may not.
-            prop_assert_eq!(inner.body, body(7));
-            prop_assert_eq!(inner.padata, [proof()]);
+            prop_assert_eq!(&inner.body, &body(7));
+            prop_assert_eq!(&inner.padata, &[proof()]);
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use rasn::prelude::*;
 use rasn_kerberos::{EncryptedData, KerberosFlags, KerberosString, KerberosTime};
+use zeroize::Zeroize;
+
+use crate::lkdc::asn1::wipe;
 
 /// PA-OTP-CHALLENGE: what the KDC asks.
 #[derive(AsnType, Clone, Debug, Decode, Encode, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub struct AlgorithmIdentifier {
     pub parameters: Option<Any>,
 }
 
-/// PA-OTP-REQUEST: the code.
+/// PA-OTP-REQUEST: the code, and the password. They are overwritten when it is dropped.
 #[derive(AsnType, Clone, Decode, Encode, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PaOtpRequest {
@@ -112,6 +115,13 @@ pub struct PaOtpRequest {
     /// As in the challenge.
     #[rasn(tag(13))]
     pub otp_vendor: Option<Utf8String>,
+}
+
+impl Drop for PaOtpRequest {
+    fn drop(&mut self) {
+        self.otp_pin.zeroize();
+        self.otp_value.as_mut().map(wipe);
+    }
 }
 
 /// What is encrypted in a request that carries its code.
