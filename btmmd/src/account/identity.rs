@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::certificate::{self, AccountTrust, CertificateError, Purpose};
 use super::key::MachineKey;
 use super::layout::{self, FORMAT, StateError};
-use super::linux::{self, Secrecy};
+use super::linux::{self, KeyFile, Secrecy};
 use super::name::{AccountName, MachineName, ZoneName};
 use super::octets;
 use super::prefix::UlaPrefix;
@@ -122,18 +122,26 @@ impl Identity {
         let json = linux::read(&path, Secrecy::Secret)?.ok_or_else(|| StateError::NoAccount(path.clone()))?;
         let stored: Stored = layout::parse(&path, &json)?;
         let key_path = state_dir.join(layout::MACHINE_KEY);
-        let key = linux::read_key(&key_path)?.ok_or_else(|| StateError::damaged(&key_path, "it is missing"))?;
+        let damaged = |error: CertificateError| StateError::damaged(&path, &error.to_string());
+        let (start, _) = certificate::validity(&stored.certificate).map_err(damaged)?;
+        let trust = AccountTrust { ca: stored.authority, zone: stored.zone, prefix: stored.prefix };
+        let key = match linux::key_file(&key_path)?.ok_or_else(|| StateError::damaged(&key_path, "it is missing"))? {
+            KeyFile::Key(key) => key,
+            // The certificate tells the public key: the token may be in a pocket.
+            KeyFile::Token(uri) => {
+                let own = certificate::verify(&stored.certificate, &trust, Purpose::Ike, start).map_err(damaged)?;
+                MachineKey::on_known_token(uri, &own.spki)?
+            }
+        };
         let identity = Self {
             account: stored.account,
             name: stored.name,
-            trust: AccountTrust { ca: stored.authority, zone: stored.zone, prefix: stored.prefix },
+            trust,
             key: Arc::new(key),
             certificate: stored.certificate,
             base: stored.base,
             tsig: stored.tsig,
         };
-        let damaged = |error: CertificateError| StateError::damaged(&path, &error.to_string());
-        let (start, _) = certificate::validity(&identity.certificate).map_err(damaged)?;
         identity.check(start).map_err(damaged)?;
         Ok(identity)
     }

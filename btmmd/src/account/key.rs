@@ -1,4 +1,4 @@
-//! Private keys: the machine's own, made there and never moved, and the account CA's.
+//! Private keys: the machine's own, made there or on its token and never moved, and the account CA's.
 
 use std::fmt;
 
@@ -8,6 +8,9 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519
 use rcgen::{CertificateParams, DistinguishedName, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use x509_cert::der::pem::{self, LineEnding};
 use zeroize::Zeroizing;
+
+use super::public_key::PublicKey;
+use super::token::{Token, TokenError, TokenUri};
 
 /// The PEM label of a PKCS#8 private key (RFC 7468 §10).
 const PEM_LABEL: &str = "PRIVATE KEY";
@@ -32,6 +35,9 @@ pub enum KeyError {
     /// The system's random generator or the key itself failed.
     #[error("the cryptographic library could not {0}")]
     Library(&'static str),
+    /// The token that has the key.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// The kinds of machine key (RFC 8247: ECDSA P-256; RFC 8420: Ed25519).
@@ -49,10 +55,17 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
-/// A private key that signs. The PKCS#8 form is wiped from memory when the key is dropped, and never printed.
+/// Where a private key is.
+enum Kept {
+    /// Here. The PKCS#8 form is wiped from memory when the key is dropped.
+    Here { pair: Pair, pkcs8: Zeroizing<Vec<u8>> },
+    /// On a token that it never leaves.
+    Token(Box<Token>),
+}
+
+/// A private key that signs: the one way to sign for TLS, IKE, PKINIT and certificate requests, wherever the key is. Never printed.
 pub struct MachineKey {
-    pair: Pair,
-    pkcs8: Zeroizing<Vec<u8>>,
+    kept: Kept,
     spki: Vec<u8>,
 }
 
@@ -80,7 +93,21 @@ impl MachineKey {
             Pair::Ed25519(pair) => pair.public_key().as_der().map(|der| der.as_ref().to_vec()),
         };
         let spki = spki.map_err(|_| KeyError::Library("write the public key"))?;
-        Ok(Self { pair, pkcs8, spki })
+        Ok(Self { kept: Kept::Here { pair, pkcs8 }, spki })
+    }
+
+    /// Takes a key on a token, or makes one there when there is none of that name. May take seconds.
+    pub fn on_token(uri: &TokenUri) -> Result<Self, KeyError> {
+        let token = Token::open(uri)?;
+        Ok(Self { spki: token.spki().to_vec(), kept: Kept::Token(Box::new(token)) })
+    }
+
+    /// The key on a token whose public half (DER SubjectPublicKeyInfo) is known. The token may be missing until the key is needed.
+    pub fn on_known_token(uri: TokenUri, spki: &[u8]) -> Result<Self, KeyError> {
+        if PublicKey::from_spki(spki)?.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(KeyError::Algorithm);
+        }
+        Ok(Self { kept: Kept::Token(Box::new(Token::known(uri, spki.to_vec()))), spki: spki.to_vec() })
     }
 
     /// Reads the PEM that [`MachineKey::to_pem`] writes.
@@ -96,16 +123,17 @@ impl MachineKey {
         Self::from_pkcs8(der)
     }
 
-    /// The key as PKCS#8 in PEM, for the key file and nothing else.
+    /// The key as PKCS#8 in PEM, for the key file and nothing else. One on a token cannot be had.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
-        pem::encode_string(PEM_LABEL, LineEnding::LF, &self.pkcs8).map(Zeroizing::new).map_err(|_| KeyError::Library("write the key"))
+        let Kept::Here { pkcs8, .. } = &self.kept else { return Err(KeyError::Library("take the key off its token")) };
+        pem::encode_string(PEM_LABEL, LineEnding::LF, pkcs8).map(Zeroizing::new).map_err(|_| KeyError::Library("write the key"))
     }
 
     /// Which algorithm the key is for.
     pub fn algorithm(&self) -> KeyAlgorithm {
-        match self.pair {
-            Pair::EcdsaP256(_) => KeyAlgorithm::EcdsaP256,
-            Pair::Ed25519(_) => KeyAlgorithm::Ed25519,
+        match &self.kept {
+            Kept::Here { pair: Pair::Ed25519(_), .. } => KeyAlgorithm::Ed25519,
+            Kept::Here { pair: Pair::EcdsaP256(_), .. } | Kept::Token(_) => KeyAlgorithm::EcdsaP256,
         }
     }
 
@@ -118,19 +146,74 @@ impl MachineKey {
     pub fn certificate_request(&self) -> Result<Vec<u8>, KeyError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let request = params.serialize_request(self).map_err(|_| KeyError::Library("write a certificate request"))?;
+        let request = params
+            .serialize_request(self)
+            .map_err(|_| self.trouble().map_or(KeyError::Library("write a certificate request"), KeyError::Token))?;
         Ok(request.der().to_vec())
     }
 
     /// Signs `message`. ECDSA signatures are DER `Ecdsa-Sig-Value` (RFC 3279 §2.2.3) over SHA-256; Ed25519 ones are the 64 octets of RFC 8032.
+    ///
+    /// Waits for a token, which may take a second; who must not wait asks [`MachineKey::sign_soon`].
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        match &self.pair {
-            Pair::EcdsaP256(pair) => {
+        match &self.kept {
+            Kept::Here { pair: Pair::EcdsaP256(pair), .. } => {
                 let signature = pair.sign(&SystemRandom::new(), message).map_err(|_| KeyError::Library("sign"))?;
                 Ok(signature.as_ref().to_vec())
             }
-            Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Kept::Here { pair: Pair::Ed25519(pair), .. } => Ok(pair.sign(message).as_ref().to_vec()),
+            Kept::Token(token) => Ok(token.sign(message)?),
         }
+    }
+
+    /// The signature of `message` without waiting: at once, or `None` while a token makes it. [`MachineKey::signed`] tells when to ask again.
+    pub fn sign_soon(&self, message: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
+        match &self.kept {
+            Kept::Here { .. } => self.sign(message).map(Some),
+            Kept::Token(token) => Ok(token.sign_soon(message).transpose()?),
+        }
+    }
+
+    /// Waits until a signature that [`MachineKey::sign_soon`] did not have is made. Cancel safe.
+    pub async fn signed(&self) {
+        match &self.kept {
+            Kept::Here { .. } => std::future::pending().await,
+            Kept::Token(token) => token.signed().await,
+        }
+    }
+
+    /// Begins to look after the token, if the key is on one.
+    pub fn attend(&self) {
+        if let Kept::Token(token) = &self.kept {
+            token.attend();
+        }
+    }
+
+    /// What keeps the key from signing, as far as is known.
+    pub fn trouble(&self) -> Option<TokenError> {
+        match &self.kept {
+            Kept::Here { .. } => None,
+            Kept::Token(token) => token.trouble(),
+        }
+    }
+}
+
+/// Whatever signs with a key that others know the public half of.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// Signs `message`, as [`MachineKey::sign`] does.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The public key, DER SubjectPublicKeyInfo.
+    fn spki(&self) -> &[u8];
+}
+
+impl Signer for MachineKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Self::sign(self, message)
+    }
+
+    fn spki(&self) -> &[u8] {
+        Self::spki(self)
     }
 }
 
@@ -142,16 +225,17 @@ impl fmt::Debug for MachineKey {
 
 impl PublicKeyData for MachineKey {
     fn der_bytes(&self) -> &[u8] {
-        match &self.pair {
-            Pair::EcdsaP256(pair) => pair.public_key().as_ref(),
-            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        match &self.kept {
+            Kept::Here { pair: Pair::EcdsaP256(pair), .. } => pair.public_key().as_ref(),
+            Kept::Here { pair: Pair::Ed25519(pair), .. } => pair.public_key().as_ref(),
+            Kept::Token(token) => token.point(),
         }
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        match self.pair {
-            Pair::EcdsaP256(_) => &PKCS_ECDSA_P256_SHA256,
-            Pair::Ed25519(_) => &PKCS_ED25519,
+        match MachineKey::algorithm(self) {
+            KeyAlgorithm::EcdsaP256 => &PKCS_ECDSA_P256_SHA256,
+            KeyAlgorithm::Ed25519 => &PKCS_ED25519,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! | file | what | who may read |
 //! |---|---|---|
 //! | `identity.json` | account, zone, prefix, own name, base, certificates, TSIG key. Written last: without it the machine is in no account | owner |
-//! | `machine.key` | the machine's private key, PKCS#8 PEM. Made once, kept when joining fails | owner |
+//! | `machine.key` | the machine's private key, PKCS#8 PEM, or the `pkcs11:` URI of the one on its token. Made once, kept when joining fails | owner |
 //! | `roster.json` | the newest roster seen, signed by the CA | all |
 //! | `base/ca.key` | on the home base: the account CA's private key, PKCS#8 PEM | owner |
 //! | `base/state.json` | on the home base: machines with their TSIG keys, hashes of invitation secrets | owner |
@@ -77,6 +77,9 @@ pub enum StateError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another key than the one asked for.
+    #[error("{} holds another key already: move it away to use the one on the token", .0.display())]
+    OtherKey(PathBuf),
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

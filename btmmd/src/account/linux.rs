@@ -11,6 +11,7 @@ use super::certificate::AccountTrust;
 use super::key::{KeyAlgorithm, MachineKey};
 use super::layout::{self, StateError};
 use super::roster::{Roster, SignedRoster};
+use super::token::{TokenUri, UriError};
 
 /// The largest state file worth reading, in octets.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -84,16 +85,50 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), StateError> {
     made.map_err(|source| StateError::Io { doing: "make the directory", path: path.to_owned(), source })
 }
 
+/// What the file of the machine's key says.
+pub(super) enum KeyFile {
+    /// The key itself.
+    Key(MachineKey),
+    /// On which token it is.
+    Token(TokenUri),
+}
+
+/// Reads the file of the machine's key.
+pub(super) fn key_file(path: &Path) -> Result<Option<KeyFile>, StateError> {
+    let Some(text) = read(path, Secrecy::Secret)? else { return Ok(None) };
+    let damaged = |error: &dyn std::error::Error| StateError::damaged(path, &error.to_string());
+    if text.starts_with(b"pkcs11:") {
+        let uri = std::str::from_utf8(&text).map_err(|error| damaged(&error))?.parse();
+        return uri.map(|uri| Some(KeyFile::Token(uri))).map_err(|error: UriError| damaged(&error));
+    }
+    MachineKey::from_pem(&text).map(|key| Some(KeyFile::Key(key))).map_err(|error| damaged(&error))
+}
+
 /// The machine's key, made now if there is none yet. It survives a failed attempt to join, so that the next one finds the same machine.
 pub(super) fn machine_key(state_dir: &Path) -> Result<MachineKey, StateError> {
     let path = state_dir.join(layout::MACHINE_KEY);
-    if let Some(key) = read_key(&path)? {
-        return Ok(key);
+    match key_file(&path)? {
+        Some(KeyFile::Key(key)) => return Ok(key),
+        Some(KeyFile::Token(uri)) => return Ok(MachineKey::on_token(&uri)?),
+        None => {}
     }
     let key = MachineKey::generate(KeyAlgorithm::default())?;
     make_directory(state_dir)?;
     write_key(&path, &key)?;
     Ok(key)
+}
+
+/// Has the machine use the key on this token, which is made there if it is missing.
+pub(super) fn use_token(state_dir: &Path, uri: &TokenUri) -> Result<(), StateError> {
+    let path = state_dir.join(layout::MACHINE_KEY);
+    match key_file(&path)? {
+        Some(KeyFile::Token(known)) if known == *uri => {}
+        Some(_) => return Err(StateError::OtherKey(path)),
+        None => {}
+    }
+    MachineKey::on_token(uri)?;
+    make_directory(state_dir)?;
+    write(&path, format!("{uri}\n").as_bytes(), Secrecy::Secret)
 }
 
 /// Reads a private key.

@@ -2,6 +2,7 @@
 //!
 //! - [`name`], [`prefix`]: what machines, zones and inner addresses look like.
 //! - [`key`], [`tsig`]: secrets; each belongs to one machine. [`public_key`]: their public halves.
+//! - [`token`]: a key on a smart card.
 //! - [`authority`]: the account's CA, which issues certificates. [`certificate`]: whom a machine believes.
 //! - [`invite`], [`invitations`]: the one-line code, and the base's book of codes given out.
 //! - [`roster`]: the signed list of machines.
@@ -25,6 +26,7 @@ pub mod prefix;
 pub mod public_key;
 pub mod roster;
 pub mod tls;
+pub mod token;
 pub mod tsig;
 
 use std::path::Path;
@@ -32,6 +34,11 @@ use std::path::Path;
 pub use base::{AccountOptions, Base, SharedBase, create};
 pub use driver::{Member, join, serve_base};
 pub use identity::Identity;
+
+/// Has this machine, which is in no account yet, use the key on a token; a missing one is made there. May take seconds.
+pub fn use_token(state_dir: &Path, uri: &token::TokenUri) -> Result<(), layout::StateError> {
+    linux::use_token(state_dir, uri)
+}
 
 /// The newest roster that this machine keeps in `state_dir`, checked again. `None` before the first.
 pub fn known_roster(state_dir: &Path, trust: &certificate::AccountTrust) -> Result<Option<roster::Roster>, layout::StateError> {

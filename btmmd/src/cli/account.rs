@@ -15,6 +15,7 @@ pub fn create(args: &Create) -> AccountCreate {
         zone: args.zone.as_ref().map(ToString::to_string),
         machine: args.machine.as_ref().map(ToString::to_string),
         serve: args.serve,
+        key: args.key.clone(),
     }
 }
 
@@ -22,7 +23,8 @@ pub fn create(args: &Create) -> AccountCreate {
 pub fn join(args: &Join, typed: &str) -> Result<JoinCall, CodeError> {
     let code = typed.trim();
     code.parse::<invite::InvitationCode>()?;
-    Ok(JoinCall { code: InvitationCode::from(code.to_owned()), machine: args.machine.as_ref().map(ToString::to_string) })
+    let machine = args.machine.as_ref().map(ToString::to_string);
+    Ok(JoinCall { code: InvitationCode::from(code.to_owned()), machine, key: args.key.clone() })
 }
 
 /// After `btmm account create`.

@@ -140,6 +140,10 @@ pub struct Create {
     /// Serve the account from this machine, which the others must be able to reach on TCP 4500
     #[arg(long, required = true)]
     pub serve: bool,
+    /// Keep this machine's key on a PKCS#11 token, where an ECDSA P-256 key of that name is used or made, such as
+    /// "pkcs11:token=card;object=btmm?module-path=/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so&pin-source=file:/etc/btmm/pin"
+    #[arg(long, value_name = "URI")]
+    pub key: Option<String>,
 }
 
 /// `btmm join`
@@ -151,6 +155,10 @@ pub struct Join {
     /// This machine's name [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub machine: Option<MachineName>,
+    /// Keep this machine's key on a PKCS#11 token, where an ECDSA P-256 key of that name is used or made, such as
+    /// "pkcs11:token=card;object=btmm?module-path=/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so&pin-source=file:/etc/btmm/pin"
+    #[arg(long, value_name = "URI")]
+    pub key: Option<String>,
 }
 
 /// `btmm passwd`

@@ -103,7 +103,7 @@ fn replies_are_what_the_description_says() {
 fn parameters_are_what_the_description_says() {
     let some = || Some("x".to_owned());
     parameters("Ping", &wire::Ping { machine: "a".to_owned(), count: Some(1), interval_ms: Some(1) });
-    parameters("AccountCreate", &AccountCreate { name: "a".to_owned(), zone: some(), machine: some(), serve: true });
+    parameters("AccountCreate", &AccountCreate { name: "a".to_owned(), zone: some(), machine: some(), serve: true, key: some() });
     use PasswordChange::{NoTotp, Remove, Set, Totp, TotpConfirm};
     for change in [Set, Remove, Totp, TotpConfirm, NoTotp] {
         let secret = || Some("s".to_owned().into());
@@ -112,7 +112,7 @@ fn parameters_are_what_the_description_says() {
     parameters("Keytab", &Keytab { services: vec!["host".to_owned()], rotate: true });
     parameters("Require", &Require { service: "host".to_owned(), strength: Strength::ALL.to_vec() });
     parameters("Ticket", &TicketWanted { service: some(), machine: "a".to_owned(), user: some() });
-    parameters("Join", &Join { code: "c".to_owned().into(), machine: some() });
+    parameters("Join", &Join { code: "c".to_owned().into(), machine: some(), key: some() });
 }
 
 #[test]

@@ -307,6 +307,8 @@ pub struct AccountCreate {
     pub machine: Option<String>,
     /// Whether this machine serves the account. Must be true in this version.
     pub serve: bool,
+    /// The `pkcs11:` URI of a key on a token, made there if it is missing; a key in a file when absent.
+    pub key: Option<String>,
 }
 
 /// Parameters of `Join`.
@@ -317,6 +319,8 @@ pub struct Join {
     pub code: InvitationCode,
     /// This machine's name; the host name's first label when absent.
     pub machine: Option<String>,
+    /// The `pkcs11:` URI of a key on a token, made there if it is missing; a key in a file when absent.
+    pub key: Option<String>,
 }
 
 /// An invitation's code: shown to the one who asked for it, otherwise a secret until it is used.

@@ -43,7 +43,7 @@ fn calls_are_decoded_with_their_parameters_in_any_order() {
 
 #[test]
 fn what_the_client_encodes_the_server_decodes() {
-    let join = Join { code: InvitationCode::from("btmm1-\"é\\u0000".to_owned()), machine: Some("imac".to_owned()) };
+    let join = Join { code: InvitationCode::from("btmm1-\"é\\u0000".to_owned()), machine: Some("imac".to_owned()), key: None };
     let bytes = encode_call("Join", &join, false).unwrap();
     let frame = bytes.strip_suffix(&[0]).unwrap();
     assert!(!frame.contains(&0));

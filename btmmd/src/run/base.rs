@@ -20,6 +20,7 @@ use crate::account::invite::{CODE_LIFE, InvitationCode, MAX_ADDRESSES};
 use crate::account::name::{AccountName, MachineName, ZoneName};
 use crate::account::roster::Roster;
 use crate::account::tls::{ALPN_DOT, OwnCertificate, base_config, member_config};
+use crate::account::token::UriError;
 use crate::account::{self, AccountOptions, SharedBase};
 use crate::clock;
 use crate::config::Config;
@@ -121,6 +122,15 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(128)
+}
+
+/// Has this machine use a key on a token, in a thread that may wait for it.
+pub(super) async fn use_token(paths: &Paths, key: Option<&str>) -> Result<(), ControlError> {
+    let Some(key) = key else { return Ok(()) };
+    let wrong = |error: UriError| ControlError::BadArgument { argument: "key".to_owned(), message: error.to_string() };
+    let (uri, state) = (key.parse().map_err(wrong)?, paths.state.clone());
+    let used = tokio::task::spawn_blocking(move || account::use_token(&state, &uri)).await;
+    used.map_err(|error| ControlError::failed("key", error))?.map_err(|error| ControlError::failed("key", error))
 }
 
 /// Founds an account of which this machine is the home base.

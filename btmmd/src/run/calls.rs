@@ -153,13 +153,13 @@ impl Daemon {
     }
 
     async fn create(&mut self, wanted: AccountCreate, answer: Answer<AccountStatus>) {
-        match self.found(&wanted) {
+        match self.found(&wanted).await {
             Ok(identity) => self.enter_for(Arc::new(identity), answer).await,
             Err(error) => drop(answer.send(Err(error))),
         }
     }
 
-    fn found(&self, wanted: &AccountCreate) -> Answered<Identity> {
+    async fn found(&self, wanted: &AccountCreate) -> Answered<Identity> {
         self.refuse_if_joined()?;
         let account: AccountName = argument("name", &wanted.name)?;
         let zone: Option<ZoneName> = wanted.zone.as_deref().map(|zone| argument("zone", zone)).transpose()?;
@@ -169,6 +169,7 @@ impl Daemon {
             return Err(ControlError::BadArgument { argument: "serve".to_owned(), message });
         }
         let zone = zone.unwrap_or_else(|| account.default_zone());
+        super::base::use_token(&self.paths, wanted.key.as_deref()).await?;
         super::base::create(&self.paths, account, zone, machine).map_err(|error| ControlError::failed("account", error))
     }
 
@@ -188,6 +189,7 @@ impl Daemon {
         };
         let paths = self.paths.clone();
         let joined = async move {
+            super::base::use_token(&paths, wanted.key.as_deref()).await?;
             let joined = super::base::join(&paths, wanted.code.reveal(), machine);
             let late = || ControlError::failed("home base", "no answer within 30 s: is it on, and reachable from here?");
             tokio::time::timeout(JOIN, joined).await.unwrap_or_else(|_| Err(late()))

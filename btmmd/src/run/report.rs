@@ -187,6 +187,10 @@ impl Session {
         let mut add = |severity, what: String, cause: &str, next_step: &str| {
             findings.push(Finding { severity, what, cause: cause.to_owned(), next_step: next_step.to_owned() });
         };
+        if let Some(trouble) = self.identity.key().trouble() {
+            let step = "tunnels that are up go on; new ones and tickets by certificate wait for the token";
+            add(Severity::Error, "this machine's key is out of reach".to_owned(), &trouble.to_string(), step);
+        }
         for (interface, cause) in &self.told.gate_errors {
             add(Severity::Error, format!("{interface} has no gate"), cause, "the port-4500 switch does not reach this interface");
         }

@@ -192,7 +192,7 @@ mod tests {
         daemon.joining = Some(Joining::new(async { Err(ControlError::failed("home base", "it is off")) }, first_to));
         let (calls, requests) = mpsc::channel(4);
         let (create_to, create) = oneshot::channel();
-        let wanted = crate::control::messages::AccountCreate { name: "bob".to_owned(), zone: None, machine: None, serve: true };
+        let wanted = crate::control::messages::AccountCreate { name: "bob".to_owned(), zone: None, machine: None, serve: true, key: None };
         daemon.answer(ControlRequest { caller: ROOT, call: Call::AccountCreate(wanted, create_to) }).await;
         assert!(create.await.unwrap().unwrap_err().to_string().contains("joining an account already"));
         let story = async {

@@ -26,7 +26,7 @@ use crate::account::enrol::{MAX_RESPONSE, Membership, Refusal, RenewRequest, Ren
 use crate::account::identity::Identity;
 use crate::account::invite::{CodeError, Fingerprint, InvitationCode};
 use crate::account::join::{AnswerError, Applicant};
-use crate::account::key::KeyError;
+use crate::account::key::{KeyError, MachineKey};
 use crate::account::layout::StateError;
 use crate::account::linux;
 use crate::account::name::MachineName;
@@ -133,7 +133,7 @@ pub async fn join(code: &InvitationCode, name: MachineName, state_dir: &Path) ->
     let found = chain.and_then(|(leaf, rest)| FoundBase::recognise(leaf, rest, code.fingerprint));
     let found = found.expect("the handshake does not end well with any other base");
 
-    let applicant = Applicant { key: Arc::new(linux::machine_key(state_dir)?), name };
+    let applicant = Applicant { key: Arc::new(machine_key(state_dir).await?), name };
     let request = applicant.request(code).map_err(ClientError::Key)?;
     let answer: Membership = exchange(address, stream, Method::POST, "/v1/join", Some(&request)).await?;
     let signed = answer.roster.clone();
@@ -142,6 +142,13 @@ pub async fn join(code: &InvitationCode, name: MachineName, state_dir: &Path) ->
     linux::write_roster(state_dir, &signed)?;
     identity.save(state_dir)?;
     Ok(identity)
+}
+
+/// The machine's key. A token takes its time.
+async fn machine_key(state_dir: &Path) -> Result<MachineKey, StateError> {
+    let state_dir = state_dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || linux::machine_key(&state_dir)).await;
+    opened.unwrap_or(Err(StateError::Key(KeyError::Library("open the key"))))
 }
 
 fn preferring(first: SocketAddr, all: &[SocketAddr]) -> Vec<SocketAddr> {

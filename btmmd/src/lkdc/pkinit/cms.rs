@@ -6,7 +6,8 @@ use super::algorithm::{Digest, VerifyingKey};
 use super::certificate::Parts;
 use super::der::{self, DerError, Value, Values};
 use super::oid::{self, Oid};
-use super::sign::{SignError, Signatory};
+use super::sign::Signatory;
+use crate::account::key::KeyError;
 
 /// The most certificates that a message may bring. Ours bring one.
 const MAX_CERTIFICATES: usize = 8;
@@ -45,7 +46,7 @@ pub enum CmsError {
     OtherKey,
     /// No signature could be made.
     #[error(transparent)]
-    Sign(#[from] SignError),
+    Sign(#[from] KeyError),
 }
 
 /// SignedData as it came. Nothing in it is proven before [`SignedData::verify`].

@@ -96,6 +96,8 @@ impl PkinitError {
                 CmsError::NoCertificate => 70,
                 CmsError::Digest => 80,
                 CmsError::Changed | CmsError::Signature => 64,
+                // Our own key does not sign: a token is out.
+                CmsError::Sign(_) => 29,
                 _ => 24,
             },
             Self::Certificate(error) => match error {

@@ -32,7 +32,6 @@ pub mod freshness;
 mod group;
 pub mod kdc;
 mod kdf;
-pub mod linux;
 pub mod mechanism;
 mod oid;
 #[cfg(test)]
@@ -45,5 +44,5 @@ pub use der::DerError;
 pub use error::{PkinitError, Refused};
 pub use kdc::{PkinitAnswer, PkinitKdc, PkinitRequest, Who};
 pub use mechanism::Pkinit;
-pub use sign::{SignError, Signatory, Signer};
+pub use sign::Signatory;
 pub use trust::Believers;

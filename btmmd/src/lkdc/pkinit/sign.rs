@@ -1,38 +1,12 @@
 //! Who signs: the machine's key, wherever it is kept.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::algorithm::VerifyingKey;
 use super::certificate::Parts;
 use super::cms::CmsError;
 use super::der::DerError;
-use crate::account::key::MachineKey;
-
-/// A key that signs. The machine's own, or one that never leaves a PKCS#11 token.
-pub trait Signer: fmt::Debug + Send + Sync {
-    /// Signs `message` with the digest that its kind of key goes with: SHA-256 for EC and RSA keys (RSA: PKCS #1 v1.5). ECDSA
-    /// signatures are DER `Ecdsa-Sig-Value`.
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
-
-    /// The public key, DER SubjectPublicKeyInfo.
-    fn spki(&self) -> &[u8];
-}
-
-/// The key, or the device that holds it, did not sign.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key did not sign: {0}")]
-pub struct SignError(pub String);
-
-impl Signer for MachineKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        Self::sign(self, message).map_err(|error| SignError(error.to_string()))
-    }
-
-    fn spki(&self) -> &[u8] {
-        Self::spki(self)
-    }
-}
+use crate::account::key::Signer;
 
 /// A key and the certificate that says whose it is.
 #[derive(Clone, Debug)]

@@ -9,10 +9,9 @@ use aws_lc_rs::signature::{
 };
 
 use super::*;
-use crate::account::key::{KeyAlgorithm, MachineKey};
+use crate::account::key::{KeyAlgorithm, KeyError, MachineKey, Signer};
 use crate::lkdc::pkinit::asn1::AuthPack;
 use crate::lkdc::pkinit::rig::{account, now, signatory};
-use crate::lkdc::pkinit::sign::Signer;
 
 mod captured;
 
@@ -49,7 +48,7 @@ impl<F> std::fmt::Debug for Foreign<F> {
 }
 
 impl<F: Fn(&[u8]) -> Vec<u8> + Send + Sync> Signer for Foreign<F> {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         Ok((self.sign)(message))
     }
 
