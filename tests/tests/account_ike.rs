@@ -2,6 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use btmmd::account::authority::Authority;
@@ -57,8 +58,8 @@ impl Credentials for Machine {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
-        self.key.sign(message).map_err(|error| CredentialError(error.to_string()))
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
+        self.key.sign_soon(message).map_err(|error| CredentialError(error.to_string()))
     }
 
     fn verify_peer(&self, certificate: &[u8], _: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
@@ -112,4 +113,132 @@ fn a_machine_of_another_account_is_refused_and_told_so() {
     let (told, _) = connect(&a, &b);
     let text = "laptop.alice.btmm.internal does not accept our certificate or signature";
     assert!(matches!(&told, Command::Failed { why, .. } if why.text == text), "{told:?}");
+}
+
+/// A machine whose key is somewhere slow: there is no signature before `ready`.
+struct Slow {
+    machine: Machine,
+    ready: Arc<AtomicBool>,
+}
+
+impl Credentials for Slow {
+    fn certificate(&self) -> &[u8] {
+        self.machine.certificate()
+    }
+
+    fn name(&self) -> &str {
+        self.machine.name()
+    }
+
+    fn inner(&self) -> Ipv6Addr {
+        self.machine.inner()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.machine.algorithm()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
+        if self.ready.load(Ordering::Relaxed) { self.machine.sign(message) } else { Ok(None) }
+    }
+
+    fn verify_peer(&self, certificate: &[u8], chain: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {
+        self.machine.verify_peer(certificate, chain)
+    }
+}
+
+/// Two slow machines on a wire.
+struct SlowPair {
+    ikes: [Ike; 2],
+    ready: [Arc<AtomicBool>; 2],
+    told: Vec<Command>,
+    now: Instant,
+}
+
+impl SlowPair {
+    /// The first wants a tunnel to the second.
+    fn new() -> Self {
+        let account = account();
+        let machines = ["imac", "laptop"].map(|name| Machine::new(&account, name, KeyAlgorithm::EcdsaP256));
+        let ready: [Arc<AtomicBool>; 2] = Default::default();
+        let (peer, inner) = (machines[1].name.clone(), machines[1].inner);
+        let mut place = 0..;
+        let mut ikes = machines.map(|machine| {
+            let ready = Arc::clone(&ready[place.next().unwrap_or_default()]);
+            Ike::new(IkeConfig::default(), Box::new(Slow { machine, ready }), Box::new(SystemEntropy))
+        });
+        let now = Instant::now();
+        ikes[0].handle(Input::Initiate { peer, inner, candidates: vec![Self::ADDRESSES[1]] }, now);
+        Self { ikes, ready, told: Vec::new(), now }
+    }
+
+    const ADDRESSES: [SocketAddr; 2] = [
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4500),
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)), 4500),
+    ];
+
+    /// Carries messages until nobody has one; tells how many there were.
+    fn carry(&mut self) -> usize {
+        let mut carried = 0;
+        while (0..2).any(|from| self.step(from, &mut carried)) {}
+        carried
+    }
+
+    fn step(&mut self, from: usize, carried: &mut usize) -> bool {
+        match self.ikes[from].poll_command() {
+            Some(Command::Send { bytes, .. }) => {
+                *carried += 1;
+                let (local, remote) = (Self::ADDRESSES[1 - from], Self::ADDRESSES[from]);
+                self.ikes[1 - from].handle(Input::Datagram { local, remote, bytes }, self.now);
+                true
+            }
+            Some(told) => {
+                self.told.extend((from == 0).then_some(told));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The key of this machine has become ready.
+    fn sign(&mut self, who: usize) {
+        self.ready[who].store(true, Ordering::Relaxed);
+        self.ikes[who].handle(Input::Signed, self.now);
+    }
+}
+
+#[test]
+fn a_signature_that_takes_its_time_holds_up_its_own_exchange_until_it_is_there() {
+    let mut pair = SlowPair::new();
+    assert_eq!(pair.carry(), 2, "IKE_SA_INIT needs no signature");
+    pair.ikes[0].handle(Input::Signed, pair.now);
+    assert_eq!(pair.carry(), 0, "somebody else's signature");
+    pair.sign(0);
+    assert_eq!(pair.carry(), 1, "IKE_AUTH");
+    // Sent again, as to a peer that may not have heard it: it is neither answered nor taken for another one.
+    pair.now += std::time::Duration::from_secs(1);
+    pair.ikes[0].handle(Input::Timeout, pair.now);
+    assert_eq!(pair.carry(), 1, "IKE_AUTH again");
+    assert!(pair.told.is_empty(), "{:?}", pair.told);
+    pair.sign(1);
+    pair.carry();
+    assert!(pair.told.iter().any(|told| matches!(told, Command::Up { .. })), "{:?}", pair.told);
+    assert_eq!(pair.ikes[1].counts().established, 1);
+}
+
+#[test]
+fn a_tunnel_whose_signature_never_comes_fails_and_leaves_nothing_half_open() {
+    let mut pair = SlowPair::new();
+    pair.carry();
+    assert_eq!(pair.ikes[1].counts().half_open, 1);
+    for _ in 0..200 {
+        pair.now += std::time::Duration::from_secs(1);
+        for ike in &mut pair.ikes {
+            ike.handle(Input::Timeout, pair.now);
+        }
+        pair.carry();
+    }
+    assert!(pair.told.iter().any(|told| matches!(told, Command::Failed { .. })), "{:?}", pair.told);
+    let left = pair.ikes.each_ref().map(Ike::counts);
+    assert!(left.iter().all(|left| left.half_open + left.dialling + left.established == 0), "{left:?}");
 }

@@ -42,9 +42,11 @@ impl Credentials for Liar {
         self.held.algorithm()
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
         let mut signature = self.held.sign(message)?;
-        signature[7] ^= u8::from(self.bent);
+        if let Some(signature) = &mut signature {
+            signature[7] ^= u8::from(self.bent);
+        }
         Ok(signature)
     }
 

@@ -63,8 +63,8 @@ impl Credentials for IdentityCredentials {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
-        self.identity.key().sign(message).map_err(|error| CredentialError(error.to_string()))
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
+        self.identity.key().sign_soon(message).map_err(|error| CredentialError(error.to_string()))
     }
 
     /// The account's CA issues directly, so that `intermediates` can add nothing.
@@ -101,7 +101,7 @@ mod tests {
         let credentials = IdentityCredentials::new(identity.clone(), roster, now);
         let peer = credentials.verify_peer(credentials.certificate(), &[]).unwrap();
         assert_eq!((peer.name.as_str(), peer.inner), ("base.alice.btmm.internal", credentials.inner()));
-        let signature = credentials.sign(b"message").unwrap();
+        let signature = credentials.sign(b"message").unwrap().unwrap();
         assert!(PublicKey::from_spki(&peer.spki).unwrap().verify(b"message", &signature));
         assert!(credentials.authority().is_some());
     }

@@ -89,8 +89,8 @@ pub(super) fn identity(name: &str) -> Identity {
     Identity { kind: ID_FQDN, reserved: [0; 3], data: name.as_bytes().to_vec() }
 }
 
-/// CERT and AUTH of our side, in this order, after our ID.
-pub(super) fn prove(core: &Core, channel: &Channel, init: &InitExchange) -> Result<Vec<Payload>, AuthFailure> {
+/// CERT and AUTH of our side, in this order, after our ID. `None`: our signature is still on its way.
+pub(super) fn prove(core: &Core, channel: &Channel, init: &InitExchange) -> Result<Option<Vec<Payload>>, AuthFailure> {
     let credentials = &core.credentials;
     if !signature::accepts(&init.hashes, credentials.algorithm()) {
         let text = format!("the peer does not accept {} signatures", credentials.algorithm().name());
@@ -101,6 +101,7 @@ pub(super) fn prove(core: &Core, channel: &Channel, init: &InitExchange) -> Resu
     let signed = credentials
         .sign(&message)
         .map_err(|error| AuthFailure::authentication(Reason::OwnCredentials, format!("cannot sign for {}: {error}", credentials.name())))?;
+    let Some(signed) = signed else { return Ok(None) };
     let own = std::iter::once(credentials.certificate()).chain(credentials.intermediates().iter().map(Vec::as_slice));
     let mut payloads = vec![if channel.initiator { Payload::IdI(identity) } else { Payload::IdR(identity) }];
     payloads.extend(own.map(|certificate| Payload::Cert { encoding: CERT_X509, data: certificate.to_vec() }));
@@ -108,7 +109,7 @@ pub(super) fn prove(core: &Core, channel: &Channel, init: &InitExchange) -> Resu
         credentials.authority().filter(|_| channel.initiator).map(|hash| Payload::CertReq { encoding: CERT_X509, data: hash.to_vec() }),
     );
     payloads.push(Payload::Auth { method: AUTH_DIGITAL_SIGNATURE, data: signature::wrap(credentials.algorithm(), &signed) });
-    Ok(payloads)
+    Ok(Some(payloads))
 }
 
 /// Checks the peer's ID, certificate and AUTH against each other.

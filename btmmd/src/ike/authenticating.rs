@@ -28,7 +28,9 @@ pub(super) struct Authenticating {
     channel: Channel,
     init: InitExchange,
     spi_in: u32,
-    /// Our own credentials failed: given up at once.
+    /// Our signature is not made yet, and nothing sent.
+    unsigned: bool,
+    /// Our own credentials failed, given up at once; or will have, when the signature does not come.
     broken: Option<(Instant, Cause)>,
 }
 
@@ -46,21 +48,34 @@ pub(super) enum Authenticated {
 }
 
 impl Authenticating {
-    /// Sends IKE_AUTH.
-    pub fn start(wanted: Wanted, mut channel: Channel, init: InitExchange, t: &mut Turn<'_>) -> Self {
-        let spi_in = t.esp_spi();
-        let mut broken = None;
-        match auth::prove(t.core, &channel, &init) {
-            Ok(mut payloads) => {
-                payloads.insert(1, Payload::IdR(auth::identity(&wanted.peer)));
-                payloads.push(Payload::notify(notify::INITIAL_CONTACT, Vec::new()));
-                payloads.push(Payload::Sa(vec![suite::esp_proposal(1, None, spi_in)]));
-                payloads.extend(auth::selectors(t.credentials.inner(), wanted.inner));
-                channel.request(Exchange::AUTH, &payloads, TRIES, t);
-            }
-            Err(failure) => broken = Some((t.now, failure.why)),
+    /// Sends IKE_AUTH, at once or when it is signed.
+    pub fn start(wanted: Wanted, channel: Channel, init: InitExchange, t: &mut Turn<'_>) -> Self {
+        let late = Cause::new(Reason::OwnCredentials, format!("no signature for {} has come", t.credentials.name()));
+        // The peer keeps its half of the exchange no longer than we would.
+        let broken = Some((t.now + t.config.half_open_lifetime, late));
+        let mut this = Self { wanted, abandoned: false, channel, init, spi_in: t.esp_spi(), unsigned: true, broken };
+        this.sign(t);
+        this
+    }
+
+    /// Sends IKE_AUTH if it was only our signature that was missing, and is there.
+    pub fn sign(&mut self, t: &mut Turn<'_>) {
+        if !self.unsigned {
+            return;
         }
-        Self { wanted, abandoned: false, channel, init, spi_in, broken }
+        match auth::prove(t.core, &self.channel, &self.init) {
+            Ok(None) => return,
+            Ok(Some(mut payloads)) => {
+                payloads.insert(1, Payload::IdR(auth::identity(&self.wanted.peer)));
+                payloads.push(Payload::notify(notify::INITIAL_CONTACT, Vec::new()));
+                payloads.push(Payload::Sa(vec![suite::esp_proposal(1, None, self.spi_in)]));
+                payloads.extend(auth::selectors(t.credentials.inner(), self.wanted.inner));
+                self.channel.request(Exchange::AUTH, &payloads, TRIES, t);
+                self.broken = None;
+            }
+            Err(failure) => self.broken = Some((t.now, failure.why)),
+        }
+        self.unsigned = false;
     }
 
     /// The SPI we chose.
@@ -81,7 +96,7 @@ impl Authenticating {
 
     /// Sends again, or gives up.
     pub fn retry(mut self: Box<Self>, t: &mut Turn<'_>) -> Authenticated {
-        if let Some((_, why)) = self.broken.take() {
+        if let Some((_, why)) = self.broken.take_if(|(when, _)| *when <= t.now) {
             return self.failed(why, t);
         }
         match self.channel.retry(t) {

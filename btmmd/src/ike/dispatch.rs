@@ -91,11 +91,10 @@ impl Ike {
                 Opened::Waiting(opening) => self.put(Sa::Opening(opening)),
                 Opened::Answered(authenticating) => self.put(Sa::Authenticating(authenticating)),
             },
-            Sa::HalfOpen(half_open) => match half_open.receive(&message, from, &mut t) {
-                HalfOpened::Waiting(half_open) => self.put(Sa::HalfOpen(half_open)),
-                HalfOpened::Closing(closing) => self.put(Sa::Closing(closing)),
-                HalfOpened::Admitted(admission) => self.admit(admission, now),
-            },
+            Sa::HalfOpen(half_open) => {
+                let outcome = half_open.receive(&message, from, &mut t);
+                self.half_opened(outcome, now);
+            }
             Sa::Authenticating(authenticating) => {
                 let outcome = authenticating.receive(&message, from, &mut t);
                 self.authenticated(outcome, now);
@@ -113,6 +112,35 @@ impl Ike {
                     self.put(Sa::Closing(closing));
                 }
             }
+        }
+    }
+
+    /// Signatures have come: whoever waited for one goes on. The others ask for theirs again and wait.
+    pub(super) fn signed(&mut self, now: Instant) {
+        let waiting: Vec<u64> =
+            self.sas.iter().filter(|(_, sa)| matches!(sa, Sa::HalfOpen(_) | Sa::Authenticating(_))).map(|(spi, _)| *spi).collect();
+        for spi in waiting {
+            let mut t = Turn { core: &mut self.core, now };
+            match self.sas.remove(&spi) {
+                Some(Sa::HalfOpen(half_open)) => {
+                    let outcome = half_open.sign(&mut t);
+                    self.half_opened(outcome, now);
+                }
+                Some(Sa::Authenticating(mut authenticating)) => {
+                    authenticating.sign(&mut t);
+                    self.put(Sa::Authenticating(authenticating));
+                }
+                Some(other) => self.put(other),
+                None => {}
+            }
+        }
+    }
+
+    fn half_opened(&mut self, outcome: HalfOpened, now: Instant) {
+        match outcome {
+            HalfOpened::Waiting(half_open) => self.put(Sa::HalfOpen(half_open)),
+            HalfOpened::Closing(closing) => self.put(Sa::Closing(closing)),
+            HalfOpened::Admitted(admission) => self.admit(admission, now),
         }
     }
 

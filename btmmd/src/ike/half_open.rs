@@ -25,6 +25,8 @@ pub(super) struct HalfOpen {
     channel: Channel,
     init: InitExchange,
     expires: Instant,
+    /// IKE_AUTH that is only answered when our signature is made.
+    unsigned: Option<(u32, Parts)>,
 }
 
 /// A peer that has proven itself, and what it is to be told once its states are installed.
@@ -84,7 +86,7 @@ impl HalfOpen {
         let keys = IkeKeys::initial(&shared, &init.exchanged(spi_i, spi_r));
         let mut channel = Channel::new((spi_i, spi_r), false, keys, group, from, (0, 1));
         channel.nat = nat::detect(parts, spi_i, 0, from.local, from.remote);
-        let half_open = Self { channel, init, expires: t.now + t.config.half_open_lifetime };
+        let half_open = Self { channel, init, expires: t.now + t.config.half_open_lifetime, unsigned: None };
         half_open.repeat(from, t);
         Some(half_open)
     }
@@ -126,8 +128,25 @@ impl HalfOpen {
             Ok(payloads) => Parts::of(payloads),
             Err(error) => return self.refuse(id, vec![syntax(&error)], t),
         };
+        self.decide(id, parts, t)
+    }
+
+    /// Goes on with the request that waited for our signature, if one did.
+    pub fn sign(mut self: Box<Self>, t: &mut Turn<'_>) -> HalfOpened {
+        match self.unsigned.take() {
+            Some((id, parts)) => self.decide(id, parts, t),
+            None => HalfOpened::Waiting(self),
+        }
+    }
+
+    fn decide(mut self: Box<Self>, id: u32, parts: Parts, t: &mut Turn<'_>) -> HalfOpened {
         match self.admit(&parts, t) {
-            Ok((peer, mut answer)) => match self.child(&parts, &peer, &mut answer, t) {
+            Ok(None) => {
+                // A repetition of the request finds nothing to repeat, and is dropped.
+                self.unsigned = Some((id, parts));
+                HalfOpened::Waiting(self)
+            }
+            Ok(Some((peer, mut answer))) => match self.child(&parts, &peer, &mut answer, t) {
                 Ok(child) => {
                     let origin = Origin { ours: false, started: self.init.sequence, established: t.next_sequence() };
                     let floor = self.init.floor();
@@ -149,14 +168,15 @@ impl HalfOpen {
         }
     }
 
-    fn admit(&self, parts: &Parts, t: &mut Turn<'_>) -> Result<(Peer, Vec<Payload>), AuthFailure> {
+    /// The peer, and our proof. `None` while that is being signed.
+    fn admit(&self, parts: &Parts, t: &mut Turn<'_>) -> Result<Option<(Peer, Vec<Payload>)>, AuthFailure> {
         let peer = auth::check(t.core, &self.channel, &self.init, parts)?;
         let own = t.credentials.name();
         if parts.id_r.as_ref().is_some_and(|wanted| !wanted.data.eq_ignore_ascii_case(own.as_bytes())) {
             let why = super::cause::Cause::new(super::cause::Reason::WrongPeer, format!("{} wanted somebody else than {own}", peer.name));
             return Err(AuthFailure { notify: notify::AUTHENTICATION_FAILED, why });
         }
-        Ok((peer, auth::prove(t.core, &self.channel, &self.init)?))
+        Ok(auth::prove(t.core, &self.channel, &self.init)?.map(|proof| (peer, proof)))
     }
 
     fn child(&self, parts: &Parts, peer: &Peer, answer: &mut Vec<Payload>, t: &mut Turn<'_>) -> Result<Child, AuthFailure> {

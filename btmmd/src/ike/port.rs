@@ -73,6 +73,8 @@ pub enum Input {
     },
     /// Our own addresses or default route changed: every peer is probed from whatever source address the kernel now picks, and told of it by that.
     NetworkChanged,
+    /// A signature that [`Credentials::sign`] did not have is made, or has failed.
+    Signed,
     /// Our own outer addresses with the encapsulation port, for NAT detection; replaces what was told before. Without any, peers will believe that we
     /// are behind a NAT, which costs nothing but keepalives.
     Addresses(Vec<SocketAddr>),
@@ -216,7 +218,7 @@ pub struct PeerIdentity {
 #[error("{0}")]
 pub struct CredentialError(pub String);
 
-/// This machine's identity and its judgement of others'. Synchronous: implementations cache what is slow.
+/// This machine's identity and its judgement of others'. Never waits: implementations cache what is slow.
 pub trait Credentials: Send {
     /// Our certificate, DER.
     fn certificate(&self) -> &[u8];
@@ -234,8 +236,9 @@ pub trait Credentials: Send {
     fn inner(&self) -> Ipv6Addr;
     /// What [`Credentials::sign`] makes.
     fn algorithm(&self) -> SignatureAlgorithm;
-    /// Signs `message` (hashing is part of the algorithm).
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError>;
+    /// Signs `message` (hashing is part of the algorithm). `None`: the signature is on its way from wherever the key is; [`Input::Signed`]
+    /// tells when to ask for the same one again.
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError>;
     /// Whom this certificate speaks for, if the account's authority vouches for it at this time and the machine is not removed.
     fn verify_peer(&self, certificate: &[u8], intermediates: &[&[u8]]) -> Result<PeerIdentity, CredentialError>;
 }

@@ -78,6 +78,7 @@ impl Ike {
                 }
             }),
             Input::NetworkChanged => self.network_changed(now),
+            Input::Signed => self.signed(now),
             Input::Addresses(addresses) => self.core.addresses = addresses,
         }
         self.settle(now);

@@ -56,8 +56,8 @@ impl Credentials for Believed {
         SignatureAlgorithm::Ed25519
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
-        Ok(self.key.sign(message).as_ref().to_vec())
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
+        Ok(Some(self.key.sign(message).as_ref().to_vec()))
     }
 
     fn verify_peer(&self, certificate: &[u8], _: &[&[u8]]) -> Result<PeerIdentity, CredentialError> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::account::key::MachineKey;
 use crate::account::roster::Roster;
 use crate::control::request::{Answer, Caller};
 use crate::control::secrets::{RealmTickets, TicketWanted};
@@ -45,6 +46,8 @@ pub(super) enum Event {
     Ticket(Box<(Order, Outcome)>),
     /// Somebody who may have it waits for a ticket.
     TicketWanted(Caller, TicketWanted, Answer<RealmTickets>),
+    /// The token has made a signature that a tunnel waits for.
+    Signed,
     /// A timer.
     Timeout,
 }
@@ -63,12 +66,13 @@ pub(super) struct Doors {
     pub zone: mpsc::UnboundedReceiver<rendezvous::Event>,
     /// What was done beside the event loop.
     pub inbox: mpsc::Receiver<Event>,
+    pub key: Arc<MachineKey>,
 }
 
 impl Doors {
     /// The next event. Cancel safe. `timeout` is the next timer of anything in the session.
     pub async fn next(&mut self, timeout: Option<Instant>) -> Event {
-        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, inbox } = self;
+        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, inbox, key } = self;
         let timer = async {
             match timeout {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -97,6 +101,7 @@ impl Doors {
             integration = registration => Event::Registered(integration),
             input = router.next() => Event::Router(input),
             Some(event) = inbox.recv() => event,
+            () = key.signed() => Event::Signed,
             () = timer => Event::Timeout,
         }
     }

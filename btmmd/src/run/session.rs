@@ -131,6 +131,7 @@ impl Session {
             Event::Roster(roster) => self.roster_came(*roster),
             Event::Ticket(done) => self.ticket_came(done.0, done.1),
             Event::TicketWanted(caller, wanted, answer) => self.ticket_wanted(caller, wanted, answer),
+            Event::Signed => self.ike.handle(ike::Input::Signed, now),
             Event::Timeout => self.timeout(now),
         }
         self.settle().await;

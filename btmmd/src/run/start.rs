@@ -52,6 +52,7 @@ impl Session {
         on: bool,
         register: Option<SharedRegister>,
     ) -> Result<Self, RunError> {
+        identity.key().attend();
         let xfrm = Xfrm::open()?;
         let kernel = Xfrm::monitor()?;
         let inner = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
@@ -96,6 +97,7 @@ impl Session {
                 network,
                 zone,
                 inbox,
+                key: identity.key().clone(),
             },
             xfrm,
             datapath,

@@ -142,7 +142,13 @@ impl Machine {
 
     /// Our KDC on port 88 of its inner address and in the LAN, with the state of the joined machine. Arguments are those of `btmm-kdc`.
     pub fn start_kdc(&self, arguments: &[&str]) -> Result<Running> {
+        self.start_kdc_with(arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_kdc_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Running> {
         let mut command = self.node.command(binary("btmm-kdc"));
+        command.envs(environment.iter().copied());
         command.args(["--state", STATE, "--audit", "--listen", &format!("[{}]:88", self.inner), "--listen", &format!("{}:88", self.lan)]);
         command.args(arguments);
         let mut kdc = self.node.spawn_attended(command)?;

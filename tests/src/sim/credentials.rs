@@ -121,11 +121,12 @@ impl Credentials for Held {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CredentialError> {
+    fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
         match &self.0.key {
             Key::P256(pair) => pair.sign(&SystemRandom::new(), message).map(|signature| signature.as_ref().to_vec()),
             Key::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
         }
+        .map(Some)
         .map_err(|_| CredentialError("cannot sign".to_owned()))
     }
 
