@@ -24,6 +24,11 @@ pub(super) fn sign_in(
     let granted = match connect(&runtime_dir()).and_then(|mut daemon| daemon.ticket(&wanted)) {
         Ok(granted) => granted,
         Err(error) if is_final(&error) => return Err(error.into()),
+        Err(ClientError::Refused(refused @ ControlError::TicketRefused { .. })) => {
+            // Why something is asked for now. Not part of what a program reads.
+            eprintln!("{refused}");
+            return Ok(None);
+        }
         Err(_) => return Ok(None),
     };
     let mut cache = opened(&granted)?;
