@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use btmm_tests::account::{Account, is_up};
+use btmm_tests::account::{Account, eventually, is_up};
 use btmm_tests::lab::kerberos::Machine;
 use btmm_tests::lab::{Capture, Node, Router, Running, TwoHomes, binary};
 use btmmd::entropy::SystemEntropy;
@@ -82,6 +82,7 @@ fn story() -> Result<()> {
 
 fn acts(lab: &Lab, daemons: &mut Account) -> Result<()> {
     let _sshd = ten_lines(lab)?;
+    by_themselves(lab, &daemons.imac)?;
     by_certificate(lab)?;
     refused(lab)?;
     audited(lab, &daemons.imac.log())?;
@@ -134,6 +135,20 @@ fn ten_lines(lab: &Lab) -> Result<Running> {
     ensure!(clear == 0 && beside == 0, "{clear} frames in clear, {beside} beside port 4500: {:?}", seen.summary());
     lab.tell(&format!("the internet saw {} frames, and nothing of Kerberos or of the inner network in them", seen.packets.len()));
     sshd.context("no line starts sshd")
+}
+
+/// While the tunnel is up, laptop's daemon gets tickets that nobody asked for, and hands them over.
+fn by_themselves(lab: &Lab, imac: &Running) -> Result<()> {
+    let laptop = &lab.laptop;
+    let words = ["ticket given", "exchange=TGS", HOST, "strengths=[Certificate]", &format!("from={} ", laptop.inner)];
+    eventually("a ticket that nobody asked for", || {
+        Ok(imac.log().lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(()))
+    })?;
+    laptop.kdestroy()?;
+    laptop.tell("btmm", &["tickets", "get", "host@imac"], "")?;
+    ensure!(laptop.ssh(TARGET, "id -un")?.out == "alice\n", "not alice");
+    lab.tell("laptop's daemon had a ticket by itself; btmm tickets get host@imac, and ssh, with no password");
+    Ok(())
 }
 
 /// No password at all: the sharing certificate is the proof.
