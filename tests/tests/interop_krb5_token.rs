@@ -264,7 +264,10 @@ fn a_kdc_whose_key_is_on_a_token_serves_stock_clients_from_when_the_token_is_the
     let conf = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", elsewhere.display());
     fs::write(drawer.0.join("kdc.conf"), conf).expect("a configuration");
     let softhsm = drawer.0.join("kdc.conf");
-    let kdc = pair.imac.start_kdc_with(&["--password", "alice=correct horse battery"], &[("SOFTHSM2_CONF", &softhsm.to_string_lossy())]).expect("our KDC");
+    let kdc = pair
+        .imac
+        .start_kdc_with(&["--password", "alice=correct horse battery"], &[("SOFTHSM2_CONF", &softhsm.to_string_lossy())])
+        .expect("our KDC");
     pair.laptop.configure(&Conf::new().realm_of(&pair.imac)).expect("a krb5.conf");
     pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect_err("a KDC without its key");
     assert!(kdc.log().contains("there is no token \\\"kdc\\\""), "{}", kdc.log());
