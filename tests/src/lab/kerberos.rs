@@ -19,17 +19,20 @@ mod terminal;
 mod tools;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use btmmd::account::authority::Authority;
 use btmmd::account::certificate::AccountTrust;
-use btmmd::account::enrol::JoinRequest;
-use btmmd::account::key::{KeyAlgorithm, MachineKey};
+use btmmd::account::driver::DotConnection;
+use btmmd::account::key::MachineKey;
 use btmmd::account::name::MachineName;
 use btmmd::account::roster::Roster;
-use btmmd::account::{self, AccountOptions, Identity};
+use btmmd::account::tls::{OwnCertificate, base_config};
+use btmmd::account::{self, AccountOptions, Identity, SharedBase};
 use btmmd::lkdc::name::RealmName;
+use tokio::net::TcpListener;
 
 use super::{Node, Running, binary, inside};
 
@@ -79,15 +82,16 @@ impl Pair {
         let node = Node::new("imac")?;
         let state = node.path(STATE);
         let options = AccountOptions { account: "alice".parse()?, zone: Some(ZONE.parse()?), machine: "imac".parse()? };
-        let (identity, mut base) = account::create(&state, options, SystemTime::now())?;
-        let key = MachineKey::from_pem(&std::fs::read(state.join("machine.key"))?)?;
-        let imac = Machine::new(node, identity.name(), key, identity.certificate(), base.trust(), Ipv4Addr::new(198, 18, 0, 1))?;
-        let key = MachineKey::generate(KeyAlgorithm::EcdsaP256)?;
-        let secret = base.invite(&["198.18.0.1:4500".parse()?], SystemTime::now())?.secret().clone();
-        let request = JoinRequest { secret, name: "laptop".parse()?, request: key.certificate_request()? };
-        let joined = base.join(imac.lan.into(), &request, SystemTime::now())?;
+        let (identity, base) = account::create(&state, options, SystemTime::now())?;
+        let base = SharedBase::new(base);
+        let imac = Machine::joined(node, Ipv4Addr::new(198, 18, 0, 1))?;
         let node = Node::new("laptop")?;
-        let laptop = Machine::new(node, &joined.name, key, &joined.certificate, base.trust(), Ipv4Addr::new(198, 18, 0, 2))?;
+        let laptop_state = node.path(STATE);
+        // A test may be asynchronous itself, and one runtime does not wait inside another.
+        let joining = std::thread::scope(|scope| scope.spawn(|| join(&base, &identity, &laptop_state)).join());
+        joining.map_err(|_| anyhow!("joining panicked"))??;
+        let laptop = Machine::joined(node, Ipv4Addr::new(198, 18, 0, 2))?;
+        let base = base.lock();
         let ca = MachineKey::from_pem(&std::fs::read(state.join("base/ca.key"))?)?;
         let authority = Authority::from_parts(ca, identity.account().clone(), base.trust().clone())?;
         let pair = Self { authority, roster: base.roster(), imac, laptop };
@@ -121,6 +125,19 @@ impl Pair {
         }
         Ok(())
     }
+}
+
+/// Joins `laptop` at this base over loopback, as its daemon would.
+fn join(base: &SharedBase, identity: &Identity, state: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let invitation = base.lock().invite(&[listener.local_addr()?], SystemTime::now())?;
+        let tls = base_config(identity, OwnCertificate::new(identity))?;
+        tokio::spawn(account::serve_base(listener, tls, base.clone(), |_: DotConnection| async {}));
+        account::join(&invitation, "laptop".parse()?, state).await?;
+        Ok(())
+    })
 }
 
 impl Machine {
