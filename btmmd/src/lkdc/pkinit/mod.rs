@@ -5,7 +5,6 @@
 //! - [`mechanism`]: its place in the KDC's table.
 //! - [`client`]: a request made, and the KDC's reply checked.
 //! - `asn1`: the messages. [`cms`]: what signs them. [`algorithm`], [`sign`], `certificate`: with which keys. `der`, `oid`: their octets.
-//! - [`linux`]: keys on PKCS#11 tokens.
 //! - `group`, `kdf`: the key agreement. [`freshness`]: proof that a request was made just now.
 //!
 //! # What stock clients send
