@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use btmm_tests::lab::kerberos::{Conf, FOLDER, MitKdc, Pair};
@@ -231,6 +232,10 @@ fn with_a_ticket_of_kinit_we_get_others_and_renew_it() {
 
 /// A user who has no keys: those of real ones are not to be touched.
 const NOBODY_S_KEYS: &str = "54321";
+/// Another one.
+const NOBODY_S_OTHER_KEYS: &str = "54323";
+/// Enough for a reader to meet every moment of a change.
+const ROUNDS: usize = 500;
 
 /// A collection in this process's session that is removed at the end.
 struct Keys(String);
@@ -287,6 +292,43 @@ fn tickets_in_the_kernel_s_keys_are_shared_both_ways() {
         assert!(list.contains("host/imac.alice.btmm.internal") && list.contains("config: pa_type"), "{list}");
         foreign("kvno", &["krbtgt/EXAMPLE.TEST@EXAMPLE.TEST"], "").expect("used");
     }
+}
+
+#[test]
+fn a_cache_in_the_kernel_s_keys_that_another_program_removes_meanwhile_is_there_or_not() {
+    let keys = Keys(format!("KEYRING:persistent:{NOBODY_S_OTHER_KEYS}"));
+    let place = keys.place().expect("a place");
+    let client: FullName = "alice@EXAMPLE.TEST".parse().expect("a name");
+    let mut cache = CredentialCache::new(client.clone());
+    for service in ["host", "cifs", "nfs", "vnc"] {
+        let mut ticket = Credential::empty(client.clone(), format!("{service}/imac@EXAMPLE.TEST").parse().expect("a name"));
+        ticket.times.ends = u32::MAX;
+        cache.store(ticket);
+    }
+    let done = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = [0_u32; 2];
+            while !done.load(Ordering::Relaxed) {
+                for member in ccache::members(&place).expect("members") {
+                    let there = ccache::load(&member).expect("read").is_some();
+                    seen[usize::from(there)] += 1;
+                }
+            }
+            seen
+        });
+        for round in 0..ROUNDS {
+            let member = ccache::add(&place, &cache).expect("saved");
+            if round % 10 == 0 {
+                // Time enough to see it whole now and then.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            ccache::destroy(&member).expect("removed");
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().expect("the reader")
+    });
+    assert!(seen[1] > 0, "{seen:?}");
 }
 
 #[test]

@@ -59,8 +59,26 @@ pub(super) fn members(name: &KeyringName) -> io::Result<Vec<KeyringName>> {
 
 /// Reads a cache; `None` when there is none.
 pub(super) fn load(name: &KeyringName) -> Result<Option<CredentialCache>, KeyringError> {
-    let Some((_, ring)) = ring(name, false)? else { return Ok(None) };
-    Ok(held(ring)?.map(|(cache, _)| cache))
+    let Some((_, kept)) = ring(name, false)? else { return Ok(None) };
+    match held(kept) {
+        // Removed by another program in between.
+        Err(KeyringError::Io(error))
+            if (has_ended(&error) || is_refused(&error)) && ring(name, false)?.is_none_or(|(_, now)| now != kept) =>
+        {
+            Ok(None)
+        }
+        read => Ok(read?.map(|(cache, _)| cache)),
+    }
+}
+
+/// Whether a key has ended.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOKEY | libc::EKEYEXPIRED | libc::EKEYREVOKED))
+}
+
+/// Whether a key may be nobody's any more: who reads it by the keyring that it was in is then refused.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EACCES)
 }
 
 /// Puts a cache in the place of what was there.
@@ -106,8 +124,9 @@ fn held(ring: Serial) -> Result<Option<(CredentialCache, Vec<Serial>)>, KeyringE
     for key in keyctl::members(ring)? {
         let Ok(about) = keyctl::about(key) else { continue };
         let payload = match keyctl::read(key) {
-            // It has just ended.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOKEY | libc::EKEYEXPIRED | libc::EKEYREVOKED)) => continue,
+            Err(error) if has_ended(&error) => continue,
+            // Another program has just taken it out.
+            Err(error) if is_refused(&error) && !keyctl::members(ring)?.contains(&key) => continue,
             read => read?,
         };
         match about.name.as_str() {
