@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::calls::peer_named;
@@ -39,10 +40,23 @@ pub(super) struct Tickets {
     keeper: Keeper,
     certificate: Certificate,
     inbox: mpsc::Sender<Event>,
+    under_way: Vec<UnderWay>,
     waiting: Vec<Waiting>,
     told: watch::Sender<Arc<HeldTickets>>,
     /// A tunnel came or went, or the roster changed: who is reachable must be looked at again.
     stale: bool,
+}
+
+/// An order that is being carried out, until this is dropped: its next datagram would raise the tunnel again that has just gone.
+struct UnderWay {
+    realm: RealmName,
+    task: AbortHandle,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Somebody who waits for a ticket.
@@ -67,7 +81,7 @@ impl Tickets {
         let services = config.lkdc.services.iter().map(|name| name.as_str().to_owned()).collect();
         let keeper = Keeper::new(Principal::user(identity.account().as_str()), services);
         let told = watch::Sender::new(Arc::default());
-        Some(Self { keeper, certificate, inbox, waiting: Vec::new(), told, stale: true })
+        Some(Self { keeper, certificate, inbox, under_way: Vec::new(), waiting: Vec::new(), told, stale: true })
     }
 
     /// When to look at the keeper again.
@@ -103,11 +117,14 @@ impl Tickets {
             match command {
                 Command::Get(order) => {
                     let (certificate, inbox) = (self.certificate.clone(), self.inbox.clone());
-                    tokio::spawn(async move {
+                    let realm = order.peer.realm.clone();
+                    let task = tokio::spawn(async move {
                         let outcome = carry_out(&order, certificate).await;
                         // The session may have ended meanwhile: then nobody needs the ticket.
                         let _ = inbox.send(Event::Ticket(Box::new((order, outcome)))).await;
                     });
+                    self.under_way.retain(|order| !order.task.is_finished());
+                    self.under_way.push(UnderWay { realm, task: task.abort_handle() });
                 }
                 Command::Save(..) | Command::Forget(_) => changed = true,
             }
@@ -145,9 +162,10 @@ impl Session {
         let realms = self.realms();
         let known = self.roster.current().is_some();
         let up = self.engine.peers().filter(|peer| matches!(peer.tunnel(), Tunnel::Up { .. }));
-        let up = up.filter_map(|peer| realms.of_host(peer.name().as_str())).map(kdc_of).collect();
+        let up: Vec<Peer> = up.filter_map(|peer| realms.of_host(peer.name().as_str())).map(kdc_of).collect();
         if let Some(tickets) = &mut self.tickets {
             tickets.stale = false;
+            tickets.under_way.retain(|order| up.iter().any(|peer| peer.realm == order.realm));
             let gone = tickets.keeper.realms().filter(|realm| known && realms.of_realm(realm).is_none()).cloned().collect();
             let now = clock::wall();
             tickets.keeper.handle(Input::Gone(gone), now);

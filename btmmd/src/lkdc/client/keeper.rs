@@ -102,7 +102,7 @@ pub enum Standing {
 /// What happens.
 #[derive(Debug)]
 pub enum Input {
-    /// These peers, and no others, are reachable.
+    /// These peers, and no others, are reachable. What was ordered of others is given up by who carries it out.
     Reachable(Vec<Peer>),
     /// Somebody waits for a ticket of this peer, for a service or just to get others with. It is kept from then on like all others.
     Wanted(Peer, Option<String>),
@@ -252,6 +252,7 @@ impl Keeper {
             held.reachable = true;
             held.peer = peer;
         }
+        self.realms.values_mut().filter(|held| !held.reachable).for_each(|held| held.busy = false);
     }
 
     fn done(&mut self, order: Order, outcome: Outcome, now: SystemTime) {

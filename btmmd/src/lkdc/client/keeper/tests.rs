@@ -87,6 +87,18 @@ fn a_peer_that_becomes_reachable_gets_its_tickets_and_they_are_saved() {
 }
 
 #[test]
+fn an_order_that_was_given_up_with_its_tunnel_is_made_again_with_the_next_one() {
+    let mut keeper = keeper();
+    keeper.handle(Input::Reachable(vec![peer()]), start());
+    assert!(matches!(only(&mut keeper).what, What::Initial));
+    keeper.handle(Input::Reachable(Vec::new()), start());
+    assert_eq!(commands(&mut keeper).0.len(), 0);
+    assert_eq!(keeper.poll_timeout(), None);
+    keeper.handle(Input::Reachable(vec![peer()]), start());
+    assert!(matches!(only(&mut keeper).what, What::Initial));
+}
+
+#[test]
 fn tickets_are_renewed_at_two_thirds_of_their_life_and_service_tickets_follow() {
     let mut keeper = provided();
     let (at, why) = keeper.poll_timeout().unwrap();
