@@ -1,6 +1,6 @@
 //! AES in CBC mode with ciphertext stealing (CBC-CS3, as RFC 3962 §5 wants it) and an initial vector of zero.
 
-use aes::{Aes128, Aes256};
+use aes::{Aes128, Aes128Enc, Aes256, Aes256Enc};
 use cbc::cipher::{Array, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, consts::U16};
 
 use super::etype::Etype;
@@ -8,6 +8,30 @@ use super::etype::Etype;
 pub(super) const BLOCK: usize = 16;
 
 type Block = Array<u8, U16>;
+
+/// An AES key expanded for single blocks, one way only: half the work where nothing is ever decrypted. It wipes itself.
+pub(super) enum OneWay {
+    Aes128(Aes128Enc),
+    Aes256(Aes256Enc),
+}
+
+impl OneWay {
+    /// `key` is as long as keys of `etype` are.
+    pub(super) fn new(etype: Etype, key: &[u8]) -> Self {
+        match etype.key_length() {
+            16 => Self::Aes128(Aes128Enc::new_from_slice(key).expect("the length was checked")),
+            _ => Self::Aes256(Aes256Enc::new_from_slice(key).expect("the length was checked")),
+        }
+    }
+
+    /// A single block, without chaining.
+    pub(super) fn encrypt_block(&self, block: &mut [u8; BLOCK]) {
+        match self {
+            Self::Aes128(aes) => aes.encrypt_block(block.into()),
+            Self::Aes256(aes) => aes.encrypt_block(block.into()),
+        }
+    }
+}
 
 /// An expanded AES key. It wipes itself.
 pub(super) enum Schedule {
@@ -24,15 +48,6 @@ impl Schedule {
         }
     }
 
-    /// A single block, without chaining.
-    pub(super) fn encrypt_block(&self, block: &mut [u8; BLOCK]) {
-        let block = block.into();
-        match self {
-            Self::Aes128(aes) => aes.encrypt_block(block),
-            Self::Aes256(aes) => aes.encrypt_block(block),
-        }
-    }
-
     /// In place. `data` is at least one block long.
     pub(super) fn encrypt(&self, data: &mut [u8]) {
         let Some(parts) = Parts::of(data.len()) else { return self.encrypt_chain(data) };
@@ -44,7 +59,7 @@ impl Schedule {
         for ((mixed, plain), before) in last.iter_mut().zip(tail.iter().copied().chain(std::iter::repeat(0))).zip(before.iter()) {
             *mixed = plain ^ before;
         }
-        self.encrypt_block(&mut last);
+        self.encrypt_chain(&mut last);
         tail.copy_from_slice(&before[..tail.len()]);
         before.copy_from_slice(&last);
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
-use super::cts::{BLOCK, Schedule};
+use super::cts::{BLOCK, OneWay, Schedule};
 use super::etype::{Etype, Family};
 use super::fold::{fold_into_block, n_fold};
 use super::mac::{Mac, Tag};
@@ -14,7 +14,7 @@ use super::mac::{Mac, Tag};
 pub(super) type KeyOctets = Zeroizing<[u8; 32]>;
 
 /// DR(key, constant) = DK, since random-to-key of AES changes nothing. Only the first `key_length` octets count.
-pub(super) fn dk(etype: Etype, base: &Schedule, constant: &[u8]) -> KeyOctets {
+pub(super) fn dk(etype: Etype, base: &OneWay, constant: &[u8]) -> KeyOctets {
     let mut out = KeyOctets::default();
     let mut block = Zeroizing::new(fold_into_block(constant).unwrap_or_else(|| {
         let mut folded = [0; BLOCK];
@@ -46,14 +46,14 @@ pub(super) struct SealKeys {
 
 /// A key ready for derivations.
 enum Base {
-    Aes(Schedule),
+    Aes(OneWay),
     Hmac(Mac),
 }
 
 impl Base {
     fn new(etype: Etype, key: &[u8]) -> Self {
         match etype.family() {
-            Family::Simplified => Self::Aes(Schedule::new(etype, key)),
+            Family::Simplified => Self::Aes(OneWay::new(etype, key)),
             Family::Sha2 => Self::Hmac(Mac::new(etype, key)),
         }
     }
@@ -108,7 +108,7 @@ impl Derived {
         match &self.base {
             Base::Aes(base) => {
                 let mut block = Zeroizing::new(*Sha1::digest(input).first_chunk::<BLOCK>().expect("SHA-1 gives more than a block"));
-                Schedule::new(self.etype, &dk(self.etype, base, b"prf")[..self.etype.key_length()]).encrypt_block(&mut block);
+                OneWay::new(self.etype, &dk(self.etype, base, b"prf")[..self.etype.key_length()]).encrypt_block(&mut block);
                 Zeroizing::new(block.to_vec())
             }
             Base::Hmac(base) => {

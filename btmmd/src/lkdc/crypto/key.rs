@@ -1,7 +1,6 @@
 //! Keys: an encryption type and its octets, and what they do.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
@@ -18,18 +17,16 @@ use crate::entropy::Entropy;
 
 /// A Kerberos key. Clones share one copy, with the keys derived from it so far; it is wiped with the last of them.
 #[derive(Clone)]
-pub struct Key(Arc<Inner>);
-
-struct Inner {
+pub struct Key {
+    /// Here and not behind the pointer: the key of a type is found without a look at all others.
     etype: Etype,
-    octets: KeyOctets,
-    uses: AtomicU8,
-    derived: OnceLock<Box<Derived>>,
+    secret: Arc<Secret>,
 }
 
-/// How often a key is used before what was derived from it is worth a kilobyte of memory. Session keys do not get there, and of a hundred
-/// thousand users only those who come again.
-const FEW: u8 = 4;
+struct Secret {
+    octets: KeyOctets,
+    derived: OnceLock<Box<Derived>>,
+}
 
 /// What comes before the plaintext so that equal plaintexts look different.
 const CONFOUNDER: usize = BLOCK;
@@ -47,7 +44,14 @@ impl Key {
     }
 
     fn from_octets(etype: Etype, octets: KeyOctets) -> Self {
-        Self(Arc::new(Inner { etype, octets, uses: AtomicU8::new(0), derived: OnceLock::new() }))
+        Self { etype, secret: Arc::new(Secret { octets, derived: OnceLock::new() }) }
+    }
+
+    /// A copy with a memory of its own. What is derived from it goes with it, and the original remembers nothing of it: for keys of which
+    /// there are many and each is seldom used.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::from_octets(self.etype, self.secret.octets.clone())
     }
 
     /// A fresh one.
@@ -66,23 +70,22 @@ impl Key {
 
     /// Its encryption type.
     pub fn etype(&self) -> Etype {
-        self.0.etype
+        self.etype
     }
 
     /// Its octets, which are secret.
     pub fn bytes(&self) -> &[u8] {
-        &self.0.octets[..self.0.etype.key_length()]
+        &self.secret.octets[..self.etype.key_length()]
     }
 
-    pub(super) fn derived<R>(&self, with: impl FnOnce(&Derived) -> R) -> R {
-        let derive = || Derived::new(self.etype(), self.bytes());
-        if let Some(kept) = self.0.derived.get() {
-            return with(kept);
-        }
-        // Some uses more or fewer, when threads count at once, do not matter.
-        let uses = self.0.uses.load(Ordering::Relaxed);
-        self.0.uses.store(uses.saturating_add(1), Ordering::Relaxed);
-        if uses < FEW { with(&derive()) } else { with(self.0.derived.get_or_init(|| Box::new(derive()))) }
+    /// Whether anything derived from it is remembered.
+    #[cfg(test)]
+    pub(crate) fn remembers(&self) -> bool {
+        self.secret.derived.get().is_some()
+    }
+
+    pub(super) fn derived(&self) -> &Derived {
+        self.secret.derived.get_or_init(|| Box::new(Derived::new(self.etype, self.bytes())))
     }
 
     /// Encrypts and authenticates.
@@ -111,7 +114,7 @@ impl Key {
             };
             out.extend_from_slice(&tag[..length]);
         };
-        self.derived(|derived| derived.sealing(usage, seal));
+        self.derived().sealing(usage, seal);
         out
     }
 
@@ -141,7 +144,7 @@ impl Key {
             };
             good.then_some(plain)
         };
-        let plain = self.derived(|derived| derived.sealing(usage, open));
+        let plain = self.derived().sealing(usage, open);
         let mut plain = plain.ok_or(CryptoError::Integrity { etype, usage })?;
         plain.copy_within(CONFOUNDER.., 0);
         let length = plain.len() - CONFOUNDER;
@@ -153,7 +156,7 @@ impl Key {
     /// The mandatory checksum of the key's type, [`Etype::checksum_type`].
     pub fn checksum(&self, usage: u32, data: &[u8]) -> Vec<u8> {
         let sum = |kc: &Mac| kc.over(&[data])[..self.etype().checksum_length()].to_vec();
-        self.derived(|derived| derived.checking(usage, sum))
+        self.derived().checking(usage, sum)
     }
 
     /// Compares in constant time.

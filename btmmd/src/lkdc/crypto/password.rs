@@ -6,7 +6,7 @@ use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
 use super::CryptoError;
-use super::cts::Schedule;
+use super::cts::OneWay;
 use super::derive::{KeyOctets, dk, kdf_hmac_sha2};
 use super::etype::{Etype, Family};
 use super::mac::Mac;
@@ -29,7 +29,7 @@ pub(super) fn string_to_key(etype: Etype, password: &[u8], salt: &[u8], iteratio
     match etype.family() {
         Family::Simplified => {
             pbkdf2::pbkdf2::<Hmac<Sha1>>(password, salt, iterations, stretched).expect(ANY);
-            Ok(dk(etype, &Schedule::new(etype, stretched), CONSTANT))
+            Ok(dk(etype, &OneWay::new(etype, stretched), CONSTANT))
         }
         Family::Sha2 => {
             let salt = Zeroizing::new([etype.name().as_bytes(), &[0], salt].concat());

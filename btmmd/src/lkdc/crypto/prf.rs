@@ -7,7 +7,7 @@ use super::{CryptoError, Key};
 impl Key {
     /// The pseudo-random function of the encryption type: 16, 32 or 48 octets.
     pub fn prf(&self, input: &[u8]) -> Zeroizing<Vec<u8>> {
-        self.derived(|derived| derived.prf(input))
+        self.derived().prf(input)
     }
 
     /// PRF+: as many pseudo-random octets as are asked for, up to 255 outputs of the PRF.

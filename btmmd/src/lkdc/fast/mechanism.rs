@@ -5,7 +5,6 @@ use rasn_kerberos::PaData;
 use super::challenge::Challenge;
 use super::{FastError, PA_ENCRYPTED_CHALLENGE};
 use crate::entropy::Entropy;
-use crate::lkdc::crypto::Key;
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
 use crate::lkdc::principals::Strength;
@@ -15,10 +14,9 @@ use crate::lkdc::principals::Strength;
 pub struct EncryptedChallenge;
 
 impl EncryptedChallenge {
-    /// The keys that prove the client, when a password alone does.
-    fn keys<'a>(asked: &Asked<'a>) -> &'a [Key] {
-        let entry = asked.entry.filter(|entry| entry.totp.is_none());
-        entry.and_then(|entry| entry.current()).map_or(&[], |versioned| &versioned.keys)
+    /// Whether a password alone proves the client.
+    fn is_for(asked: &Asked<'_>) -> bool {
+        asked.client_key.is_some() && asked.entry.is_some_and(|entry| entry.totp.is_none())
     }
 }
 
@@ -28,7 +26,7 @@ impl Mechanism for EncryptedChallenge {
     }
 
     fn offer(&self, asked: &Asked<'_>, _: &mut dyn Entropy) -> Vec<PaData> {
-        if asked.armor.is_none() || asked.client_key.is_none() || Self::keys(asked).is_empty() {
+        if asked.armor.is_none() || !Self::is_for(asked) {
             return Vec::new();
         }
         vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: Vec::new().into() }]
@@ -37,22 +35,22 @@ impl Mechanism for EncryptedChallenge {
     fn judge(&self, asked: &Asked<'_>, value: &[u8], entropy: &mut dyn Entropy) -> Result<Verdict, Refusal> {
         let failed = |reason: String| Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, reason);
         let armor = asked.armor.ok_or_else(|| failed("an encrypted challenge outside of armor".to_owned()))?;
-        let mut refusal = failed("an encrypted challenge does not prove this client".to_owned());
+        if !Self::is_for(asked) {
+            return Err(failed("an encrypted challenge does not prove this client".to_owned()));
+        }
+        let mut refusal = failed("wrong password".to_owned());
         // The challenge says the armor's type, not the password key's: whichever key opens it is the client's.
-        for long_term in Self::keys(asked).iter().filter(|key| asked.etypes.contains(&key.etype())) {
-            let challenge = Challenge { armor, long_term };
+        for long_term in asked.long_term(|own| asked.etypes.contains(&own)) {
+            let challenge = Challenge { armor, long_term: &long_term };
             match challenge.verify(value, asked.now, asked.skew) {
                 Ok(once) => {
                     let answer = challenge.answer(asked.now, entropy);
                     let padata = vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: answer.into() }];
-                    return Ok(Verdict::Proven(Proof {
-                        reply_key: Some(long_term.clone()),
-                        padata,
-                        ..Proof::by(Strength::Password, &once)
-                    }));
+                    let proof = Proof::by(Strength::Password, &once);
+                    return Ok(Verdict::Proven(Proof { reply_key: Some(long_term), padata, ..proof }));
                 }
                 Err(error @ FastError::Skew(_)) => return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, error.to_string())),
-                Err(FastError::Crypto(_)) => refusal = failed("wrong password".to_owned()),
+                Err(FastError::Crypto(_)) => {}
                 Err(error) => refusal = failed(format!("encrypted challenge: {error}")),
             }
         }

@@ -40,6 +40,7 @@ pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut
     };
     let asked = Initial::new(kdc, body, story)?;
     let etypes = common_etypes(&body.etype)?;
+    let client_key = asked.entry.as_deref().and_then(|entry| entry.preferred(&etypes)).map(|(_, key)| key.apart());
     let view = Asked {
         request: request.bytes,
         body,
@@ -47,7 +48,7 @@ pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut
         padata,
         client: &asked.client,
         entry: asked.entry.as_deref(),
-        client_key: asked.entry.as_deref().and_then(|entry| entry.preferred(&etypes)).map(|(_, key)| key),
+        client_key: client_key.as_ref(),
         realm: kdc.realm(),
         etypes: &etypes,
         armor: armor.as_deref().map(FastRequest::armor_key),

@@ -61,7 +61,8 @@ pub struct Asked<'a> {
     pub client: &'a Principal,
     /// What is known of it. A machine of the account needs no entry: its certificate speaks for it.
     pub entry: Option<&'a Entry>,
-    /// The client's long-term key, of the first encryption type in its list for which it has one.
+    /// The client's long-term key, of the first encryption type in its list for which it has one: a copy for this request, see
+    /// [`Key::apart`].
     pub client_key: Option<&'a Key>,
     /// Our realm.
     pub realm: &'a RealmName,
@@ -73,6 +74,15 @@ pub struct Asked<'a> {
     pub skew: std::time::Duration,
     /// Now.
     pub now: SystemTime,
+}
+
+impl Asked<'_> {
+    /// The client's long-term keys of the types that are `wanted`, each a copy for this request.
+    pub fn long_term(&self, wanted: impl Fn(Etype) -> bool) -> impl Iterator<Item = Key> {
+        let keys = self.entry.and_then(Entry::current).map_or(&[][..], |version| &version.keys);
+        let copy = |key: &Key| self.client_key.filter(|known| known.etype() == key.etype()).map_or_else(|| key.apart(), Key::clone);
+        keys.iter().filter(move |key| wanted(key.etype())).map(copy)
+    }
 }
 
 /// What a mechanism says to data that it was sent.

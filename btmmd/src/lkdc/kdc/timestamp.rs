@@ -6,7 +6,7 @@ use super::error::{ErrorCode, Refusal};
 use super::preauth::{Asked, Mechanism, Proof, Verdict, pa};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::{self, time};
-use crate::lkdc::crypto::{Etype, Key, usage};
+use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::principals::Strength;
 
 /// Encrypted timestamp. Anyone who hears it can try passwords at leisure, so it is only for clients that know nothing better.
@@ -51,6 +51,6 @@ fn is_for(asked: &Asked<'_>) -> bool {
     asked.client_key.is_some() && asked.entry.is_some_and(|entry| entry.totp.is_none())
 }
 
-fn key<'a>(asked: &Asked<'a>, etype: i32) -> Option<&'a Key> {
-    asked.entry?.current()?.key(Etype::from_number(etype)?)
+fn key(asked: &Asked<'_>, etype: i32) -> Option<Key> {
+    asked.long_term(|own| own.number() == etype).next()
 }

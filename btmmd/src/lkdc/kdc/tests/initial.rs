@@ -31,6 +31,19 @@ fn a_password_earns_a_ticket_that_says_so() {
 }
 
 #[test]
+fn nothing_derived_from_a_users_key_outlives_the_request() {
+    let kdc = kdc();
+    for etype in [Etype::Aes256CtsHmacSha1_96, Etype::Aes128CtsHmacSha1_96] {
+        let wish = Wish { nonce: etype.number().unsigned_abs(), ..Wish::tgt("alice") };
+        let answer = ask(&kdc, &as_req(&wish, vec![timestamp(&password_key(etype), NOW)]));
+        assert!(matches!(answer.events[0].outcome, Outcome::Issued { .. }));
+    }
+    let remembers = |name: Principal| kdc.principals.find(&name).unwrap().keys[0].keys.iter().any(Key::remembers);
+    assert!(!remembers(Principal::user("alice")));
+    assert!(remembers(Principal::krbtgt(realm().as_str())));
+}
+
+#[test]
 fn the_audit_log_is_told_who_got_what_and_why_not() {
     let kdc = kdc();
     let key = password_key(Etype::Aes256CtsHmacSha1_96);
