@@ -136,14 +136,29 @@ fn wishes(tgt: &Grant) -> [TgsWish; 3] {
     ]
 }
 
+/// A request of one of these kinds, as octets.
+fn request_with(tgt: &Grant, which: u8) -> Vec<u8> {
+    let wishes = wishes(tgt);
+    let wish = &wishes[usize::from(which) % wishes.len()];
+    tgs_request(wish, tgt, now(), &mut SystemEntropy).expect("a request").bytes
+}
+
+/// The request with what it presents, a ticket and a proof, changed.
+fn presenting(request: &[u8], change: impl FnOnce(&mut ApReq)) -> Vec<u8> {
+    let mut request: TgsReq = asn1::decode(request).expect("as made");
+    let presented = &mut request.0.padata.as_mut().expect("a ticket")[0].value;
+    let mut ap_req: ApReq = asn1::decode(presented).expect("as made");
+    change(&mut ap_req);
+    *presented = asn1::encode(&ap_req).into();
+    asn1::encode(&request)
+}
+
 #[test]
 fn bent_requests_with_a_ticket_earn_nothing_for_others() {
     let kdc = kdc();
     let (_, tgt) = conversation(&kdc);
-    let wishes = wishes(&tgt);
     check!().with_type::<(u8, Damage)>().for_each(|(which, damage)| {
-        let wish = &wishes[usize::from(*which) % wishes.len()];
-        let request = tgs_request(wish, &tgt, now(), &mut SystemEntropy).expect("a request").bytes;
+        let request = request_with(&tgt, *which);
         let bent = damage::message(&request, damage);
         let issued = judge(&ask(&kdc, &bent));
         // The checksum covers the body: with another one there is no ticket.
@@ -179,16 +194,11 @@ fn a_bent_timestamp_under_the_true_key_earns_nothing_for_others() {
 fn a_bent_authenticator_under_the_true_key_earns_nothing_for_others() {
     let kdc = kdc();
     let (_, tgt) = conversation(&kdc);
-    let wishes = wishes(&tgt);
     check!().with_type::<(u8, Damage)>().for_each(|(which, damage)| {
-        let wish = &wishes[usize::from(*which) % wishes.len()];
-        let request = tgs_request(wish, &tgt, now(), &mut SystemEntropy).expect("a request").bytes;
-        let mut request: TgsReq = asn1::decode(&request).expect("as made");
-        let presented = &mut request.0.padata.as_mut().expect("a ticket")[0].value;
-        let mut ap_req: ApReq = asn1::decode(presented).expect("as made");
-        ap_req.authenticator = sealed_again(&tgt.key, usage::TGS_REQ_AUTHENTICATOR, &ap_req.authenticator, damage);
-        *presented = asn1::encode(&ap_req).into();
-        judge(&ask(&kdc, &asn1::encode(&request)));
+        let bent = presenting(&request_with(&tgt, *which), |ap_req| {
+            ap_req.authenticator = sealed_again(&tgt.key, usage::TGS_REQ_AUTHENTICATOR, &ap_req.authenticator, damage);
+        });
+        judge(&ask(&kdc, &bent));
     });
 }
 
@@ -217,7 +227,6 @@ fn a_bent_request_in_true_armor_earns_nothing_for_others() {
 fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
     let kdc = kdc();
     let (_, tgt) = conversation(&kdc);
-    let ticket: Ticket = asn1::decode(&tgt.ticket).expect("a ticket");
     let key = password_key();
     damage::excessive(&[0x6a, 0x6c, 0x30], |octets| {
         assert!(!judge(&ask(&kdc, octets)));
@@ -228,12 +237,6 @@ fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
             assert!(!judge(&ask(&kdc, &as_request(vec![value(number, data)], as_body(&alice(), 7, now())))));
         }
         let authenticator = envelope::seal(&tgt.key, usage::TGS_REQ_AUTHENTICATOR, octets, &mut SystemEntropy);
-        let mut request = tgs_request(&wishes(&tgt)[0], &tgt, now(), &mut SystemEntropy).expect("a request").bytes;
-        let mut message: TgsReq = asn1::decode(&request).expect("as made");
-        let presented = &mut message.0.padata.as_mut().expect("a ticket")[0].value;
-        let ap_req: ApReq = asn1::decode(presented).expect("as made");
-        *presented = asn1::encode(&ApReq { authenticator, ticket: ticket.clone(), ..ap_req }).into();
-        request = asn1::encode(&message);
-        assert!(!judge(&ask(&kdc, &request)));
+        assert!(!judge(&ask(&kdc, &presenting(&request_with(&tgt, 0), |ap_req| ap_req.authenticator = authenticator))));
     });
 }
