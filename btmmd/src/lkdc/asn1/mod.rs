@@ -22,7 +22,7 @@ pub use bounds::{MAX_DEPTH, MAX_MESSAGE};
 pub use flags::{flag_bits, flags};
 pub use raw::req_body;
 pub use time::{system_time, time};
-pub use wipe::wipe;
+pub use wipe::{wipe, wipe_padata};
 pub use write::Der;
 
 /// Why octets were refused. Sender's fault in every case.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rasn::types::OctetString;
+use rasn_kerberos::PaData;
 use zeroize::Zeroize;
 
 /// Empties `octets` and overwrites what they were, unless somebody else still holds the same.
@@ -9,6 +10,11 @@ pub fn wipe(octets: &mut OctetString) {
     if let Ok(mut owned) = Bytes::from(std::mem::take(octets)).try_into_mut() {
         owned.as_mut().zeroize();
     }
+}
+
+/// The same for all values of `padata`. A one-time code comes with a password, and only armor keeps them secret.
+pub fn wipe_padata(padata: &mut [PaData]) {
+    padata.iter_mut().for_each(|padata| wipe(&mut padata.value));
 }
 
 #[cfg(test)]
@@ -25,5 +31,12 @@ mod tests {
         let shared = octets.clone();
         wipe(&mut octets);
         assert!(octets.is_empty() && *shared == *b"secret");
+    }
+
+    #[test]
+    fn every_value_of_padata_is_overwritten() {
+        let mut padata = [1, 2].map(|number| PaData { r#type: number, value: b"secret".to_vec().into() });
+        wipe_padata(&mut padata);
+        assert!(padata.iter().all(|padata| padata.value.is_empty()));
     }
 }

@@ -159,7 +159,9 @@ impl AsExchange {
             None => padata,
             Some(armor) => {
                 let inside = Inside { options: FastOptions::default(), padata: &padata, body: &draft.body };
-                vec![armor.request(&inside, &draft.req_body, entropy)]
+                let worn = armor.request(&inside, &draft.req_body, entropy);
+                asn1::wipe_padata(&mut padata);
+                vec![worn]
             }
         };
         let bytes = as_request(padata, draft.body);

@@ -85,8 +85,7 @@ fn unwrap(request: &KrbFastArmoredReq, armor: Key, covered: &[u8], armored_by: O
 
 impl Drop for FastRequest {
     fn drop(&mut self) {
-        // A one-time code comes with a password, and only armor keeps them secret.
-        self.padata.iter_mut().for_each(|padata| asn1::wipe(&mut padata.value));
+        asn1::wipe_padata(&mut self.padata);
     }
 }
 

@@ -114,6 +114,16 @@ fn a_request_comes_out_of_its_armor_as_it_went_in_with_every_etype() {
 }
 
 #[test]
+fn armor_keeps_no_hold_on_what_was_put_into_it() {
+    let armor = World::new(Etype::Aes256CtsHmacSha1_96).armor(now());
+    let padata = [proof()];
+    armor.request(&Inside { options: FastOptions(0), padata: &padata, body: &body(7) }, b"outer body", &mut SystemEntropy);
+    // Octets that are the caller's alone can be written to, so they can be overwritten.
+    let [proof] = padata;
+    assert!(bytes::Bytes::from(proof.value).try_into_mut().is_ok());
+}
+
+#[test]
 fn a_reply_is_vouched_for_and_its_key_strengthened() {
     let world = World::new(Etype::Aes256CtsHmacSha1_96);
     let armor = world.armor(now());
