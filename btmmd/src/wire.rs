@@ -2,6 +2,9 @@
 //!
 //! A [`Reader`] never indexes and never panics; every length it takes from the wire is checked against a maximum that has a name, and
 //! whoever finishes reading says so, which makes trailing data an error. A [`Writer`] back-patches lengths so that no caller computes one.
+//! What others decode, DER, passes the bounds of [`der`] first.
+
+pub mod der;
 
 /// Why bytes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

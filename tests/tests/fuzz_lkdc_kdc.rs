@@ -25,6 +25,7 @@ use btmmd::lkdc::kdc::preauth::pa;
 use btmmd::lkdc::kdc::{Answer, Kdc, Settings};
 use btmmd::lkdc::name::{Principal, RealmName};
 use btmmd::lkdc::principals::{Entry, Kind, Principals, VersionedKeys};
+use btmmd::wire::der;
 use rasn_kerberos::{ApReq, EncryptedData, PaData, TgsReq, Ticket};
 
 const HOST: &str = "imac.alice.btmm.internal";
@@ -92,7 +93,7 @@ fn conversation(kdc: &Kdc) -> (Vec<Vec<u8>>, Grant) {
 fn judge(answer: &Answer) -> bool {
     assert!(answer.reply.len() <= MAX_MESSAGE);
     if !answer.reply.is_empty() {
-        asn1::bounds::check(&answer.reply).expect("what the KDC says is DER");
+        der::check(&answer.reply).expect("what the KDC says is DER");
     }
     assert!(answer.events.len() <= 1);
     match answer.events.first().map(|event| (&event.outcome, &event.client)) {

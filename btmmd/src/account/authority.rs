@@ -8,8 +8,8 @@ use rcgen::{
     IsCa, Issuer, KeyUsagePurpose, NameConstraints, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
-use x509_cert::der::asn1::{Any, Ia5String, ObjectIdentifier, OctetString};
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::Encode;
+use x509_cert::der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 
@@ -18,6 +18,7 @@ use super::key::{KeyAlgorithm, KeyError, MachineKey, random};
 use super::name::{AccountName, MachineName, ZoneName};
 use super::prefix::UlaPrefix;
 use super::public_key::PublicKey;
+use crate::wire::der;
 
 /// How long a sharing certificate is valid.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -134,7 +135,7 @@ impl Authority {
         // The machine is a realm of its own too, named by its key: as a KDC it signs with the same key.
         let realm = key.realm();
         let kdc = principal_name(&realm, NT_SRV_INST, &["krbtgt", &realm]);
-        let san = |principal: &[u8]| Some(GeneralName::OtherName(OtherName { type_id: PKINIT_SAN, value: Any::from_der(principal).ok()? }));
+        let san = |principal: &[u8]| Some(GeneralName::OtherName(OtherName { type_id: PKINIT_SAN, value: der::x509(principal).ok()? }));
         let names = SubjectAltName(vec![
             GeneralName::DnsName(Ia5String::new(fqdn).ok()?),
             GeneralName::IpAddress(OctetString::new(inner.octets()).ok()?),
@@ -148,7 +149,7 @@ impl Authority {
 impl AccountTrust {
     /// The CA's public key.
     pub fn authority_key(&self) -> Result<PublicKey, CertificateError> {
-        let certificate = x509_cert::Certificate::from_der(&self.ca).map_err(|_| CertificateError::Authority)?;
+        let certificate = der::x509::<x509_cert::Certificate>(&self.ca).map_err(|_| CertificateError::Authority)?;
         let spki = certificate.tbs_certificate.subject_public_key_info.to_der().map_err(|_| CertificateError::Authority)?;
         PublicKey::from_spki(&spki).map_err(|_| CertificateError::Authority)
     }

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::Encode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::name::{MachineName, ZoneName};
 use super::prefix::UlaPrefix;
+use crate::wire::der;
 
 /// How far a certificate's start lies before the moment at which it was issued, so that a peer whose clock is a little behind believes it.
 pub(super) const BACKDATED: Duration = Duration::from_secs(300);
@@ -249,7 +250,7 @@ impl Reading {
         if der.len() > MAX_CERTIFICATE {
             return Err(CertificateError::TooLong(der.len()));
         }
-        let certificate = Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+        let certificate = der::x509::<Certificate>(der).map_err(|_| CertificateError::Malformed)?;
         let subject = certificate.tbs_certificate.subject.to_string();
         let subject = subject.chars().filter(|c| !c.is_control()).take(128).collect();
         Ok(Self { certificate, subject })

@@ -4,12 +4,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use data_encoding::HEXUPPER;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SignatureAlgorithm};
+use x509_cert::der::Encode;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode, Encode};
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::key::{KeyAlgorithm, KeyError};
+use crate::wire::der;
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -29,7 +30,7 @@ pub struct PublicKey {
 impl PublicKey {
     /// Reads a DER SubjectPublicKeyInfo.
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
-        let info = SubjectPublicKeyInfoOwned::from_der(der).map_err(|_| KeyError::NotPublic)?;
+        let info = der::x509(der).map_err(|_| KeyError::NotPublic)?;
         Self::from_info(&info)
     }
 
@@ -39,7 +40,7 @@ impl PublicKey {
         if der.len() > MAX_REQUEST {
             return Err(KeyError::NotPossessed);
         }
-        let request = CertReq::from_der(der).map_err(|_| KeyError::NotPossessed)?;
+        let request = der::x509::<CertReq>(der).map_err(|_| KeyError::NotPossessed)?;
         let key = Self::from_info(&request.info.public_key)?;
         let signed = request.info.to_der().map_err(|_| KeyError::NotPossessed)?;
         let signature = request.signature.as_bytes().ok_or(KeyError::NotPossessed)?;

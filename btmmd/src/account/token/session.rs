@@ -18,6 +18,7 @@ use x509_cert::der::asn1::{OctetStringRef, UintRef};
 use super::{TokenError, TokenUri};
 use crate::account::layout::StateError;
 use crate::account::linux::{self, Secrecy};
+use crate::wire::der;
 
 /// The systemd credential that is the PIN when the URI names no file.
 const CREDENTIAL: &str = "token-pin";
@@ -221,7 +222,6 @@ fn make_key_pair(uri: &TokenUri, module: &Pkcs11, slot: Slot) -> Result<(), Toke
 
 /// SubjectPublicKeyInfo of CKA_EC_PARAMS and CKA_EC_POINT (a DER OCTET STRING of the point; some tokens leave its header out).
 fn public_key(uri: &TokenUri, session: &Session, public: ObjectHandle) -> Result<Vec<u8>, TokenError> {
-    use x509_cert::der::Decode;
     let other_kind = || TokenError::Kind { token: uri.token_name(), key: uri.key_name() };
     let read = |wanted: &[AttributeType]| session.get_attributes(public, wanted).map_err(refused(uri, "show the public key"));
     if read(&[AttributeType::KeyType])? != [Attribute::KeyType(KeyType::EC)] {
@@ -236,7 +236,7 @@ fn public_key(uri: &TokenUri, session: &Session, public: ObjectHandle) -> Result
         }
     }
     let point = point.filter(|_| curve.is_some_and(|curve| curve == P256)).ok_or_else(other_kind)?;
-    let point = OctetStringRef::from_der(&point).map_or(point.as_slice(), |inner| inner.as_bytes());
+    let point = der::x509::<OctetStringRef<'_>>(&point).map_or(point.as_slice(), |inner| inner.as_bytes());
     if point.len() != 65 || point.first() != Some(&4) {
         return Err(other_kind());
     }

@@ -1,6 +1,6 @@
 //! Kerberos messages as octets: one bounded way in, one way out, and what the message types do not do by themselves.
 //!
-//! - [`bounds`]: size and depth are checked before anything is decoded.
+//! - [`decode`]: the bounds of [`der`] are checked before anything is decoded.
 //! - [`nonce`]: requests whose nonce has a sign.
 //! - [`mod@time`]: `KerberosTime` without fractions of a second.
 //! - [`mod@flags`]: bit strings of at least 32 bits.
@@ -8,7 +8,6 @@
 //! - [`mod@wipe`]: secrets in messages are overwritten.
 //! - [`raw`]: parts of a request as the sender encoded them, which checksums cover.
 
-pub mod bounds;
 pub mod flags;
 pub mod nonce;
 pub mod raw;
@@ -18,7 +17,9 @@ pub mod write;
 
 use rasn_kerberos::KerberosString;
 
-pub use bounds::{MAX_DEPTH, MAX_MESSAGE};
+use crate::wire::der;
+
+pub use crate::wire::der::MAX_MESSAGE;
 pub use flags::{flag_bits, flags};
 pub use raw::req_body;
 pub use time::{system_time, time};
@@ -28,15 +29,9 @@ pub use write::Der;
 /// Why octets were refused. Sender's fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Asn1Error {
-    /// More than [`MAX_MESSAGE`].
-    #[error("message of {0} octets, more than the {MAX_MESSAGE} allowed")]
-    TooLong(usize),
-    /// Values nested deeper than [`MAX_DEPTH`].
-    #[error("values nested deeper than {MAX_DEPTH}")]
-    TooDeep,
-    /// A length that leads outside, is indefinite, or a tag of more than one octet.
-    #[error("octet {0} does not begin a DER value")]
-    NotDer(usize),
+    /// Too long, nested too deep, or no DER.
+    #[error(transparent)]
+    Bounds(#[from] der::DerError),
     /// Something else than what was expected.
     #[error("not a valid {what}: {cause}")]
     Malformed {
@@ -51,8 +46,9 @@ pub enum Asn1Error {
 }
 
 /// Decodes exactly one DER value within the bounds of size and depth.
+#[expect(clippy::disallowed_methods, reason = "the bounds are checked here")]
 pub fn decode<T: rasn::Decode>(bytes: &[u8]) -> Result<T, Asn1Error> {
-    bounds::check(bytes)?;
+    der::check(bytes)?;
     rasn::der::decode(bytes).map_err(|error| Asn1Error::Malformed { what: short_name::<T>(), cause: first_line(&error) })
 }
 

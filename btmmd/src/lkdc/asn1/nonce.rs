@@ -6,7 +6,7 @@ use std::ops::Range;
 use rasn_kerberos::KdcReqBody;
 
 use super::Asn1Error;
-use super::bounds::header;
+use crate::wire::der::header;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;

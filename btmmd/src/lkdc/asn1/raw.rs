@@ -1,7 +1,7 @@
 //! Parts of a request as their sender encoded them. Checksums cover these octets; encoding again could give others.
 
 use super::Asn1Error;
-use super::bounds::header;
+use crate::wire::der::header;
 
 const SEQUENCE: u8 = 0x30;
 /// `[4]` of KDC-REQ.

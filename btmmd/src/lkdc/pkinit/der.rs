@@ -2,7 +2,7 @@
 //!
 //! [`bounds::check`] has to see the whole message first; then nothing here reads outside or recurses.
 
-use crate::lkdc::asn1::bounds;
+use crate::wire::der as bounds;
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;

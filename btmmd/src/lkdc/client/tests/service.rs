@@ -62,7 +62,7 @@ fn two_users_speak_without_a_key_of_the_second() {
     assert_eq!(grant.server, world.alice());
     assert!(grant.to_credential().is_session_key_of_second);
     // Under the second ticket's session key: its owner opens it.
-    let ticket: rasn_kerberos::Ticket = rasn::der::decode(&grant.ticket).unwrap();
+    let ticket: rasn_kerberos::Ticket = crate::lkdc::asn1::decode(&grant.ticket).unwrap();
     theirs.key.decrypt(crate::lkdc::crypto::usage::TICKET, &ticket.enc_part.cipher).unwrap();
 }
 
