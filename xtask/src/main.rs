@@ -3,6 +3,7 @@ mod build_ebpf;
 mod ci;
 mod cpio;
 mod dist;
+mod fuzz;
 mod setup;
 mod show;
 mod step;
@@ -41,6 +42,8 @@ enum Task {
     },
     /// Run the tests: all rings, or one
     Test(test::Arguments),
+    /// Fuzz the parsers and state machines, guided by coverage
+    Fuzz(fuzz::Arguments),
     /// Measure
     Bench(show::Bench),
     /// Make the Debian package
@@ -75,6 +78,7 @@ fn run(arguments: &Arguments) -> Result<i32> {
         Task::Vm(request) => vm::run(&workspace, request),
         Task::Demo { rest } => show::demo(&workspace, rest),
         Task::Test(arguments) => test::run(&workspace, arguments),
+        Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Bench(bench) => show::bench(&workspace, bench),
         Task::Dist { dev } => {
             let deb = dist::run(&workspace, if *dev { Profile::Dev } else { Profile::Release })?;

@@ -1,5 +1,5 @@
 //! The rings of the test bed.
-mod binaries;
+pub mod binaries;
 mod systemd;
 
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! The test binaries of the workspace, and the ring each belongs to by its name.
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -55,7 +56,12 @@ pub fn build(workspace: &Workspace, pattern: Option<&str>) -> Result<Vec<Binary>
     if let Some(pattern) = pattern {
         command.args(["--test", pattern]);
     }
-    let mut binaries = output(&mut command)?.lines().filter_map(|line| read(line).transpose()).collect::<Result<Vec<_>>>()?;
+    built(&mut command)
+}
+
+/// The test binaries that a run of cargo, which must write messages in JSON, has built, by name.
+pub fn built(cargo: &mut Command) -> Result<Vec<Binary>> {
+    let mut binaries = output(cargo)?.lines().filter_map(|line| read(line).transpose()).collect::<Result<Vec<_>>>()?;
     binaries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(binaries)
 }
