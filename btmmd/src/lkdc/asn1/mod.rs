@@ -26,6 +26,9 @@ pub use time::{system_time, time};
 pub use wipe::{wipe, wipe_padata};
 pub use write::Der;
 
+/// The most characters of the decoder's word.
+const MAX_CAUSE: usize = 160;
+
 /// Why octets were refused. Sender's fault in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Asn1Error {
@@ -49,7 +52,7 @@ pub enum Asn1Error {
 #[expect(clippy::disallowed_methods, reason = "the bounds are checked here")]
 pub fn decode<T: rasn::Decode>(bytes: &[u8]) -> Result<T, Asn1Error> {
     der::check(bytes)?;
-    rasn::der::decode(bytes).map_err(|error| Asn1Error::Malformed { what: short_name::<T>(), cause: first_line(&error) })
+    rasn::der::decode(bytes).map_err(|error| Asn1Error::Malformed { what: short_name::<T>(), cause: in_short(&error) })
 }
 
 /// Encodes in DER.
@@ -78,8 +81,11 @@ fn short_name<T>() -> &'static str {
     name.rsplit_once("::").map_or(name, |(_, last)| last)
 }
 
-fn first_line(error: &rasn::error::DecodeError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+/// The decoder quotes what it cannot read, whole and as it came. It goes into replies and logs.
+fn in_short(error: &rasn::error::DecodeError) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().filter(|character| character.is_ascii() && !character.is_control()).take(MAX_CAUSE).collect()
 }
 
 #[cfg(test)]

@@ -54,6 +54,13 @@ fn what_is_too_deep_or_too_long_is_not_decoded() {
 }
 
 #[test]
+fn what_a_sender_wrote_is_quoted_in_short_and_without_control_characters() {
+    let time = Der::of(|der| der.tagged(0x18, |der| der.raw(&b"\x1b[31m\xf0\x9f\x98\x80!".repeat(4_000))));
+    let error = decode::<KerberosTime>(&time).unwrap_err().to_string();
+    assert!(error.len() < 200 && error.chars().all(|character| character == ' ' || character.is_ascii_graphic()), "{error}");
+}
+
+#[test]
 fn times_have_no_fractions() {
     let at = UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
     let encoded = encode(&time(at));
