@@ -56,15 +56,34 @@ pub fn tree(message: &[u8], cuts: &[Cut]) -> Vec<u8> {
 /// # Panics
 /// Where a stack does not suffice for `read`, which is half a mebibyte.
 pub fn excessive(tags: &[u8], read: impl Fn(&[u8]) + Sync) {
-    let nested = (0..10_000).fold(Vec::new(), |inner, _| wrapped(0x30, inner));
     let long = wrapped(0x04, vec![0; 100_000]);
+    on_a_small_stack(|| {
+        for tag in tags {
+            [&nested(), &long].into_iter().for_each(|inner| read(&wrapped(*tag, inner.clone())));
+        }
+    });
+}
+
+/// A true message over and over, each time with another of its elements holding what is nested ten thousand deep.
+///
+/// # Panics
+/// Where the message is no DER, and where a stack does not suffice for `read`, which is half a mebibyte.
+pub fn excessive_inside(message: &[u8], read: impl Fn(&[u8]) + Sync) {
+    let count = Node::read_all(message, 0).expect("DER").iter().map(Node::count).sum::<usize>();
+    on_a_small_stack(|| {
+        for place in 0..u16::try_from(count).expect("a message of a few elements") {
+            read(&tree(message, &[(place, 0, nested())]));
+        }
+    });
+}
+
+fn nested() -> Vec<u8> {
+    (0..10_000).fold(Vec::new(), |inner, _| wrapped(0x30, inner))
+}
+
+fn on_a_small_stack(read: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
-        let all = || {
-            for tag in tags {
-                [&nested, &long].into_iter().for_each(|inner| read(&wrapped(*tag, inner.clone())));
-            }
-        };
-        let reader = std::thread::Builder::new().stack_size(512 * 1024).spawn_scoped(scope, all).expect("a thread");
+        let reader = std::thread::Builder::new().stack_size(512 * 1024).spawn_scoped(scope, read).expect("a thread");
         reader.join().expect("the reader refuses");
     });
 }
@@ -239,6 +258,16 @@ mod tests {
         assert_eq!(inside, [0x30, 16, 2, 1, 5, 4, 7, 0x30, 5, 2, 3, 1, 2, 3, 12, 2, b'a', b'b']);
         assert_eq!(tree(MESSAGE, &[(2, 0x80, vec![])]), [0x30, 7, 2, 1, 5, 12, 2, b'a', b'b']);
         assert_eq!(tree(MESSAGE, &[(1, 0xa0, vec![])]), [0x30, 17, 2, 1, 5, 2, 1, 5, 4, 5, 0x30, 3, 2, 1, 7, 12, 2, b'a', b'b']);
+    }
+
+    #[test]
+    fn every_element_gets_to_hold_what_is_too_deep() {
+        let seen = std::sync::Mutex::new(Vec::new());
+        excessive_inside(MESSAGE, |octets| seen.lock().expect("one thread").push(octets.len()));
+        let depth = nested().len();
+        let seen = seen.into_inner().expect("one thread");
+        assert_eq!(seen.len(), 6);
+        assert!(seen.iter().all(|length| (depth..depth + 40).contains(length)), "{depth} {seen:?}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Whatever strangers hand to the account's parsers: no panic, and nothing believed that the account did not make.
 //!
-//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+//! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use bolero::check;
+use btmm_tests::damage;
 use btmmd::account::authority::Authority;
 use btmmd::account::certificate::{AccountTrust, verify_peer};
 use btmmd::account::enrol::{JoinRequest, Membership, Refusal};
@@ -21,7 +22,7 @@ fn now() -> SystemTime {
 }
 
 /// One octet of `original` replaced, at a place and by a value that the fuzzer chooses.
-fn damage(original: &[u8], (place, value): (u16, u8)) -> Vec<u8> {
+fn dented(original: &[u8], (place, value): (u16, u8)) -> Vec<u8> {
     let mut damaged = original.to_vec();
     let place = usize::from(place) % damaged.len();
     damaged[place] = value;
@@ -115,7 +116,7 @@ fn symbol(bits: u32) -> char {
 fn a_damaged_code_is_an_error() {
     let original: InvitationCode = FOUNDED.1.parse().unwrap();
     check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
-        let Ok(text) = String::from_utf8(damage(FOUNDED.1.as_bytes(), how)) else { return };
+        let Ok(text) = String::from_utf8(dented(FOUNDED.1.as_bytes(), how)) else { return };
         if let Ok(code) = text.parse::<InvitationCode>() {
             // Upper case and look-alikes are no damage.
             assert_eq!(code.reveal(), original.reveal());
@@ -134,9 +135,25 @@ fn any_octets_are_no_certificate_and_no_request() {
 }
 
 #[test]
+fn what_is_too_deep_or_too_long_is_refused() {
+    let authority = |octets: &[u8]| AccountTrust { ca: octets.to_vec(), ..ISSUED.trust.clone() };
+    let is_believed = |octets: &[u8]| verify_peer(octets, &ISSUED.trust, now()).is_ok() || PublicKey::from_request(octets).is_ok();
+    damage::excessive(&[0x30], |octets| {
+        assert!(!is_believed(octets) && PublicKey::from_spki(octets).is_err() && authority(octets).authority_key().is_err());
+    });
+    for message in [&ISSUED.certificate, &ISSUED.request, &ISSUED.spki, &ISSUED.trust.ca] {
+        damage::excessive_inside(message, |octets| {
+            assert!(!is_believed(octets));
+            let _ = PublicKey::from_spki(octets);
+            let _ = verify_peer(&ISSUED.certificate, &authority(octets), now());
+        });
+    }
+}
+
+#[test]
 fn a_damaged_certificate_is_refused_in_one_line() {
     check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
-        let damaged = damage(&ISSUED.certificate, how);
+        let damaged = dented(&ISSUED.certificate, how);
         match verify_peer(&damaged, &ISSUED.trust, now()) {
             Ok(_) => assert_eq!(damaged, ISSUED.certificate),
             Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{error}"),
@@ -147,7 +164,7 @@ fn a_damaged_certificate_is_refused_in_one_line() {
 #[test]
 fn a_certificate_is_refused_under_an_authority_with_a_damaged_key() {
     check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
-        let ca = damage(&ISSUED.trust.ca, how);
+        let ca = dented(&ISSUED.trust.ca, how);
         let key = ISSUED.trust.authority_key().unwrap();
         let same_key = ca.windows(key.spki().len()).any(|octets| octets == key.spki());
         let verified = verify_peer(&ISSUED.certificate, &AccountTrust { ca, ..ISSUED.trust.clone() }, now());
@@ -158,7 +175,7 @@ fn a_certificate_is_refused_under_an_authority_with_a_damaged_key() {
 #[test]
 fn a_damaged_request_never_gives_another_key() {
     check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
-        if let Ok(key) = PublicKey::from_request(&damage(&ISSUED.request, how)) {
+        if let Ok(key) = PublicKey::from_request(&dented(&ISSUED.request, how)) {
             assert_eq!(key.spki(), ISSUED.spki);
         }
     });
@@ -185,7 +202,7 @@ fn a_damaged_roster_is_refused() {
     let (trust, genuine) = (FOUNDED.0.trust(), FOUNDED.0.roster());
     let json = FOUNDED.0.signed_roster().to_json();
     check!().with_type::<(u16, u8)>().cloned().for_each(|how| {
-        if let Ok(roster) = SignedRoster::from_json(&damage(&json, how)).and_then(|signed| signed.verify(trust)) {
+        if let Ok(roster) = SignedRoster::from_json(&dented(&json, how)).and_then(|signed| signed.verify(trust)) {
             assert_eq!(roster, genuine);
         }
     });

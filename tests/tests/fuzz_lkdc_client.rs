@@ -167,4 +167,20 @@ fn what_is_too_deep_or_too_long_is_refused() {
         let (mut service, mut entropy, _) = tgs_exchange(&RECORDED.tgt);
         assert!(service.receive(octets, now(), &mut entropy).is_err());
     });
+    // What a demand for proof says lies in its e-data, and there again in octets.
+    damage::excessive_inside(&RECORDED.demand, |octets| {
+        let (mut exchange, mut entropy, _) = exchange();
+        assert!(!matches!(exchange.receive(octets, now(), &mut entropy), Ok(Next::Done(_))));
+    });
+    damage::excessive_inside(&RECORDED.initial, |octets| {
+        let (mut exchange, mut entropy, _) = exchange();
+        let Next::Send(_) = exchange.receive(&RECORDED.demand, now(), &mut entropy).unwrap() else { panic!("too early") };
+        if let Ok(Next::Done(grant)) = exchange.receive(octets, now(), &mut entropy) {
+            same_but_sealed(&grant, &RECORDED.tgt);
+        }
+    });
+    damage::excessive_inside(&RECORDED.service, |octets| {
+        let (mut exchange, mut entropy, _) = tgs_exchange(&RECORDED.tgt);
+        let _ = exchange.receive(octets, now(), &mut entropy);
+    });
 }

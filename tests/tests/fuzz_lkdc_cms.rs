@@ -107,16 +107,34 @@ fn any_bytes_are_refused_with_an_error_of_kerberos() {
     });
 }
 
+impl Stage {
+    /// What is made of the laptop's request proves the laptop or nobody: octets that nobody signs may change.
+    fn judge_request(&self, value: &[u8]) {
+        if let Ok(answer) = self.answer(value) {
+            let btmmd::lkdc::pkinit::Who::Machine(peer) = answer.who else { panic!("an anonymous alice") };
+            assert_eq!(peer.name.as_str(), "laptop");
+        }
+    }
+
+    /// What is made of a request that nobody signed proves nobody.
+    fn judge_nobodys_request(&self, value: &[u8]) {
+        assert!(self.answer(value).is_err(), "alice did not sign that");
+        if let Ok(answer) = self.answer_to(&Principal::anonymous(), value) {
+            assert_eq!(answer.who, btmmd::lkdc::pkinit::Who::Anonymous);
+        }
+    }
+
+    /// What is believed of what is made of the reply has the KDC's key in it.
+    fn judge_reply(&self, value: &[u8]) {
+        assert!(!self.finish(value) || value.windows(self.spki.len()).any(|part| part == self.spki));
+    }
+}
+
 #[test]
 fn a_bent_request_proves_at_most_what_it_proved_before() {
     check!().with_type::<Damage>().for_each(|how| {
         let stage = stage();
-        let value = damage::message(&stage.request, how);
-        if let Ok(answer) = stage.answer(&value) {
-            // Octets that nobody signs may change. Whoever asks is still the laptop.
-            let btmmd::lkdc::pkinit::Who::Machine(peer) = answer.who else { panic!("an anonymous alice") };
-            assert_eq!(peer.name.as_str(), "laptop");
-        }
+        stage.judge_request(&damage::message(&stage.request, how));
     });
 }
 
@@ -124,9 +142,7 @@ fn a_bent_request_proves_at_most_what_it_proved_before() {
 fn a_bent_reply_is_still_the_kdcs_or_refused() {
     check!().with_type::<Damage>().for_each(|how| {
         let stage = stage();
-        let value = damage::message(&stage.reply, how);
-        // Octets that nobody signs may change. What is believed has the KDC's key in it.
-        assert!(!stage.finish(&value) || value.windows(stage.spki.len()).any(|part| part == stage.spki));
+        stage.judge_reply(&damage::message(&stage.reply, how));
     });
 }
 
@@ -134,11 +150,7 @@ fn a_bent_reply_is_still_the_kdcs_or_refused() {
 fn a_bent_request_of_nobody_in_particular_proves_nobody() {
     check!().with_type::<Damage>().for_each(|how| {
         let stage = stage();
-        let value = damage::message(&stage.nobodys, how);
-        assert!(stage.answer(&value).is_err(), "alice did not sign that");
-        if let Ok(answer) = stage.answer_to(&Principal::anonymous(), &value) {
-            assert_eq!(answer.who, btmmd::lkdc::pkinit::Who::Anonymous);
-        }
+        stage.judge_nobodys_request(&damage::message(&stage.nobodys, how));
     });
 }
 
@@ -150,4 +162,12 @@ fn what_is_too_deep_or_too_long_is_refused() {
         assert!(!stage.finish(octets));
         let _ = groups_offered(octets);
     });
+    // What is signed is DER inside octets.
+    let [request, nobodys, reply] = {
+        let stage = stage();
+        [stage.request.clone(), stage.nobodys.clone(), stage.reply.clone()]
+    };
+    damage::excessive_inside(&request, |octets| stage().judge_request(octets));
+    damage::excessive_inside(&nobodys, |octets| stage().judge_nobodys_request(octets));
+    damage::excessive_inside(&reply, |octets| stage().judge_reply(octets));
 }

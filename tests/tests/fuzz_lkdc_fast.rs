@@ -1,6 +1,6 @@
 //! Whatever strangers put into armor, SPAKE messages, cookies and one-time code requests: no panic, and nothing believed that was not proven.
 //!
-//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+//! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use bolero::check;
 use btmm_tests::damage::{self, Damage};
 use btmmd::entropy::SystemEntropy;
-use btmmd::lkdc::asn1;
+use btmmd::lkdc::asn1::{self, Asn1Error};
 use btmmd::lkdc::crypto::spake_group::SpakeGroup;
 use btmmd::lkdc::crypto::{Etype, Key, usage};
 use btmmd::lkdc::fast::armor::Tgs;
 use btmmd::lkdc::fast::asn1::{KrbFastArmoredReq, PaFxFastRequest};
+use btmmd::lkdc::fast::challenge::Challenge;
 use btmmd::lkdc::fast::client::Inside;
 use btmmd::lkdc::fast::envelope::{checksum, open, seal};
 use btmmd::lkdc::fast::kdc::{open_as, open_tgs};
@@ -154,24 +155,59 @@ fn bent_spake_messages_prove_a_password_only_with_the_same_share() {
     });
 }
 
+/// A KDC's half of the exchange about codes, a challenge of it, and an answer.
+struct Codes {
+    judge: otp::kdc::Judge,
+    alice: Principal,
+    totp: TotpSecret,
+    password: VersionedKeys,
+    challenge: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Codes {
+    fn new() -> Self {
+        let alice = Principal::user("alice");
+        let judge = otp::kdc::Judge::new(KEYS.session.clone(), otp::Ledger::since(SystemTime::UNIX_EPOCH));
+        let challenge = judge.challenge(&alice, "LKDC", now(), &mut SystemEntropy);
+        let read = otp::client::Challenge::read(&challenge).expect("as made");
+        let answer = read.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy).to_vec();
+        let password =
+            VersionedKeys { kvno: 1, keys: vec![KEYS.session.clone()], salt: Some("salt".to_owned()), since: now(), until: None };
+        Self { judge, alice, totp: TotpSecret::generate(&mut SystemEntropy), password, challenge, answer }
+    }
+
+    fn refusal(&self, value: &[u8]) -> otp::OtpError {
+        let factors = otp::kdc::Factors { totp: &self.totp, password: &self.password };
+        self.judge.judge(value, &KEYS.subkey, &self.alice, factors, now()).expect_err("no code is right")
+    }
+}
+
 #[test]
 fn bent_messages_about_codes_are_read_or_refused() {
-    let alice = Principal::user("alice");
-    let judge = otp::kdc::Judge::new(KEYS.session.clone(), otp::Ledger::since(SystemTime::UNIX_EPOCH));
-    let made = judge.challenge(&alice, "LKDC", now(), &mut SystemEntropy);
-    let answer = otp::client::Challenge::read(&made).expect("as made").answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy);
-    let totp = TotpSecret::generate(&mut SystemEntropy);
-    let password = VersionedKeys { kvno: 1, keys: vec![KEYS.session.clone()], salt: Some("salt".to_owned()), since: now(), until: None };
-    let judge = std::panic::AssertUnwindSafe(judge);
-    let factors = std::panic::AssertUnwindSafe(otp::kdc::Factors { totp: &totp, password: &password });
+    let codes = std::panic::AssertUnwindSafe(Codes::new());
     check!().with_type::<Damage>().for_each(|how| {
-        if let Ok(challenge) = otp::client::Challenge::read(&damage::message(&made, how)) {
+        if let Ok(challenge) = otp::client::Challenge::read(&damage::message(&codes.challenge, how)) {
             let _ = challenge.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy);
         }
         // A password takes thousands of rounds to try: what is bent here is mostly in front of it.
-        let bent = damage::message(&answer, how);
-        assert!(judge.judge(&bent, &KEYS.subkey, &alice, *factors, now()).is_err());
+        codes.refusal(&damage::message(&codes.answer, how));
     });
+}
+
+#[test]
+fn a_judge_of_codes_refuses_what_is_too_deep_or_too_long_before_it_decodes() {
+    let codes = Codes::new();
+    let is_bounded = |value: &[u8]| assert!(matches!(codes.refusal(value), otp::OtpError::Asn1(Asn1Error::Bounds(_))));
+    damage::excessive(&[0x30], |octets| {
+        is_bounded(octets);
+        let mut request: otp::asn1::PaOtpRequest = asn1::decode(&codes.answer).expect("as made");
+        request.enc_data = seal(&KEYS.subkey, usage::PA_OTP_REQUEST, octets, &mut SystemEntropy);
+        // What is sealed can be as long as the message around it lets it.
+        is_bounded(&asn1::encode(&request));
+    });
+    damage::excessive_inside(&codes.answer, |octets| drop(codes.refusal(octets)));
+    damage::excessive_inside(&codes.challenge, |octets| drop(otp::client::Challenge::read(octets)));
 }
 
 #[test]
@@ -205,6 +241,8 @@ fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
     let keys = |etype, _| (etype == Etype::Aes256CtsHmacSha1_96).then(|| KEYS.session.clone());
     let jar = CookieJar::new(KEYS.session.clone());
     let alice = Principal::user("alice");
+    let proof = Challenge { armor: armor.key(), long_term: &KEYS.session };
+    let challenge_key = Key::combine(armor.key(), &KEYS.session, b"clientchallengearmor", b"challengelongterm");
     damage::excessive(&[0xa0, 0xa1, 0xa2, 0x30], |octets| {
         let tgs = Tgs { realm: "LKDC", keys: &keys, skew: Duration::from_secs(300) };
         assert!(open_as(octets, AP_REQ, tgs, now()).is_err());
@@ -217,5 +255,9 @@ fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
         assert!(jar.open(&pa(PA_FX_COOKIE), &alice, now()).is_err());
         assert!(read(octets).is_err() && Client::new().challenged(octets, &KEYS.session, b"body", &mut SystemEntropy).is_err());
         assert!(otp::client::Challenge::read(octets).is_err());
+        let sealed = asn1::encode(&seal(&challenge_key, usage::ENC_CHALLENGE_CLIENT, octets, &mut SystemEntropy));
+        for octets in [octets, &sealed] {
+            assert!(proof.verify(octets, now(), tgs.skew).is_err() && proof.verify_answer(octets).is_err());
+        }
     });
 }

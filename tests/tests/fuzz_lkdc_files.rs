@@ -1,6 +1,6 @@
 //! Any octets where a cache or a keytab should be: no panic, and what is taken is written back as it was understood.
 //!
-//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+//! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 use bolero::check;
 use btmm_tests::damage::{self, Octet};
 use btmmd::lkdc::ccache::{Credential, CredentialCache, SessionKey, Typed, format};

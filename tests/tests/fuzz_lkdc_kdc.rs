@@ -1,7 +1,7 @@
 //! Any octets at the KDC: no panic, never more than one message in return, and a bent request never earns what the true one would not;
 //! nor does anything that a client seals with keys that it has.
 //!
-//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+//! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -203,13 +203,18 @@ fn a_bent_authenticator_under_the_true_key_earns_nothing_for_others() {
     });
 }
 
+/// Armor made of a client's own ticket.
+fn armor_of(tgt: &Grant) -> Armor {
+    let ticket: Ticket = asn1::decode(&tgt.ticket).expect("a ticket");
+    let with = ArmorTicket { ticket: &ticket, session: &tgt.key, realm: &tgt.client.realm, client: &tgt.client.principal };
+    Armor::of_ticket(with, now(), &mut SystemEntropy)
+}
+
 #[test]
 fn a_bent_request_in_true_armor_earns_nothing_for_others() {
     let kdc = kdc();
     let (_, tgt) = conversation(&kdc);
-    let ticket: Ticket = asn1::decode(&tgt.ticket).expect("a ticket");
-    let with = ArmorTicket { ticket: &ticket, session: &tgt.key, realm: &tgt.client.realm, client: &tgt.client.principal };
-    let armor = Armor::of_ticket(with, now(), &mut SystemEntropy);
+    let armor = armor_of(&tgt);
     let (body, long_term) = (as_body(&alice(), 7, now()), password_key());
     let covered = asn1::encode(&body);
     check!().with_type::<(bool, Damage, Damage)>().for_each(|(proven, inner, outer)| {
@@ -240,4 +245,15 @@ fn what_is_too_deep_or_too_long_is_refused_outside_and_inside() {
         let authenticator = envelope::seal(&tgt.key, usage::TGS_REQ_AUTHENTICATOR, octets, &mut SystemEntropy);
         assert!(!judge(&ask(&kdc, &presenting(&request_with(&tgt, 0), |ap_req| ap_req.authenticator = authenticator))));
     });
+    let body = as_body(&alice(), 7, now());
+    let inside = Inside { options: FastOptions(0), padata: &[], body: &body };
+    let worn = armor_of(&tgt).request(&inside, &asn1::encode(&body), &mut SystemEntropy);
+    let (mut requests, _) = conversation(&kdc);
+    requests.extend((0..3).map(|which| request_with(&tgt, which)));
+    requests.push(as_request(vec![worn], body));
+    for request in requests {
+        damage::excessive_inside(&request, |octets| {
+            judge(&ask(&kdc, octets));
+        });
+    }
 }

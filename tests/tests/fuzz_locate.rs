@@ -1,6 +1,6 @@
 //! Whatever lies in the table of realms: the plugin's reader never panics, and gives only an address that stands beside the realm.
 //!
-//! Runs as an ordinary test on random inputs, and under `cargo bolero` with a coverage-guided engine.
+//! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 use std::net::IpAddr;
 
 use bolero::check;
