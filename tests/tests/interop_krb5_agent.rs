@@ -63,7 +63,7 @@ fn got(pair: &Pair, client: &Machine, server: &Machine) -> CredentialCache {
 
 fn told(machine: &Machine, cache: &CredentialCache) -> RealmTickets {
     let cache = data_encoding::BASE64.encode(&format::emit(cache)).into();
-    RealmTickets { realm: machine.realm(), machine: machine.fqdn(), cache }
+    RealmTickets { realm: machine.realm(), machine: machine.fqdn(), own: machine.name.as_str() == "laptop", cache }
 }
 
 /// What a daemon does for those who listen to its tickets, on the laptop.
@@ -74,7 +74,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(pair: &Pair) -> Self {
-        pair.laptop.node.write("/run/btmm/realms", "").expect("the daemon's folder");
+        pair.laptop.write_realms(&[&pair.imac, &pair.laptop]).expect("the daemon's folder");
         let runtime = runtime();
         let (requests, mut received) = mpsc::channel(8);
         let socket = pair.laptop.node.path("/run/btmm/btmmd.sock");
@@ -132,10 +132,14 @@ impl Collection<'_> {
         feed(command, input)
     }
 
-    fn agent(&self) -> Running {
+    fn btmm(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = self.laptop.node.command(env!("CARGO_BIN_EXE_btmm-as-tested"));
-        command.arg("agent").env("KRB5CCNAME", &self.name).env("BTMM_RUNTIME_DIR", "/run/btmm");
-        self.laptop.node.spawn(command).expect("the agent")
+        command.args(arguments).env("KRB5CCNAME", &self.name).env("BTMM_RUNTIME_DIR", "/run/btmm");
+        command
+    }
+
+    fn agent(&self) -> Running {
+        self.laptop.node.spawn(self.btmm(&["agent"])).expect("the agent")
     }
 }
 
@@ -156,7 +160,8 @@ fn tickets_that_come_by_themselves_log_in_from_folders_and_from_the_kernel_s_key
     let kdc = imac.start_kdc(&["--password", &password, "--keytab", &keytab]).expect("imac's KDC");
     let own_kdc = laptop.start_kdc(&["--password", &password]).expect("laptop's KDC");
     imac.configure(&Conf::new().set(&format!("default_realm = {}", imac.realm())).realm_of(imac)).expect("a krb5.conf");
-    laptop.configure(&Conf::new().realm_of(imac).realm_of(laptop)).expect("a krb5.conf");
+    let conf = Conf::new().set(&format!("default_realm = {}", laptop.realm())).realm_of(imac).realm_of(laptop);
+    laptop.configure(&conf).expect("a krb5.conf");
     imac.add_person("alice").expect("a person");
     let sshd = imac.start_sshd().expect("sshd");
     for name in [format!("DIR:{FOLDER}/agent"), NOBODY_S_KEYS.to_owned()] {
@@ -169,27 +174,32 @@ fn log_in_with_what_comes(pair: &Pair, collection: &Collection<'_>, logs: &[&Run
     let Pair { imac, laptop, .. } = pair;
     let daemon = Daemon::start(pair);
     let mut agent = collection.agent();
-    // The laptop's own realm comes first, and so is the primary cache: the right one must be chosen by the service's realm.
-    let own = told(laptop, &got(pair, imac, laptop));
+    // The laptop's own realm comes first, and gives way all the same: only GSSAPI takes a cache by the service's realm.
+    let own = told(laptop, &got(pair, laptop, laptop));
+    daemon.tell(&[imac, laptop], vec![own.clone()]);
+    agent.wait_for("laptop.alice.btmm.internal: tickets are in", PATIENCE).expect("written");
     daemon.tell(&[imac, laptop], vec![own, told(imac, &got(pair, laptop, imac))]);
     agent.wait_for("imac.alice.btmm.internal: tickets are in", PATIENCE).expect("written");
     let list = collection.stock("klist", &["-A"], "").expect("a list").out;
     assert_eq!(list.matches("Default principal: alice@LKDC:SHA256.").count(), 2, "{list}");
-    let service = format!("host/{}@{}", imac.fqdn(), imac.realm());
-    collection.stock("kvno", &["--cached-only", &service], "").expect_err("kvno looks into the primary cache only");
+    let own_service = format!("host/{}@{}", laptop.fqdn(), laptop.realm());
+    collection.stock("kvno", &["--cached-only", &own_service], "").expect_err("kvno looks into the primary cache only");
+    collection.stock("kvno", &["--cached-only", "-S", "host", &imac.fqdn()], "").expect("another machine's is the primary one");
+    collection.stock("kvno", &[&format!("host/{}", imac.fqdn())], "").expect_err("without a realm it is of the laptop's own");
     let ssh = ["-o", "GSSAPIAuthentication=yes", "-o", "PreferredAuthentications=gssapi-with-mic", "-o", "StrictHostKeyChecking=no"];
     let target = format!("alice@{}", imac.fqdn());
     let logged_in = collection.stock("ssh", &[&ssh[..], &[&target, "id -un"]].concat(), "");
     let told_by = || logs.iter().map(|running| running.log()).collect::<Vec<_>>().join("\n---\n");
     assert_eq!(logged_in.unwrap_or_else(|error| panic!("{error:#}\n{}\n{}", agent.log(), told_by())).out, "alice\n");
-    collection.stock("kswitch", &["-p", &format!("alice@{}", imac.realm())], "").expect("imac's cache is the primary one");
-    collection.stock("kvno", &["--cached-only", &service], "").expect("the ticket that is there");
+    collection.stock("kswitch", &["-p", &format!("alice@{}", laptop.realm())], "").expect("the laptop's cache is the primary one");
+    collection.stock("kvno", &["--cached-only", &own_service], "").expect("the ticket that is there");
+    collection.stock("kvno", &["-S", "host", &imac.fqdn()], "").expect_err("a ticket of one realm is worth nothing in another");
 
     // What alice earns herself stays, and the rest follows the daemon.
     collection.stock("kinit", &[&format!("alice@{}", imac.realm())], &format!("{PASSWORD}\n")).expect("a ticket by password");
     let earned = collection.cache_of(imac).expect("her cache");
     let before = collection.cache_of(laptop).expect("the laptop's");
-    daemon.tell(&[imac, laptop], vec![told(imac, &got(pair, laptop, imac)), told(laptop, &got(pair, imac, laptop))]);
+    daemon.tell(&[imac, laptop], vec![told(imac, &got(pair, laptop, imac)), told(laptop, &got(pair, laptop, laptop))]);
     eventually("new tickets of the laptop's realm", || collection.cache_of(laptop).as_ref() != Some(&before));
     assert_eq!(collection.cache_of(imac), Some(earned.clone()));
 
@@ -200,6 +210,6 @@ fn log_in_with_what_comes(pair: &Pair, collection: &Collection<'_>, logs: &[&Run
     drop(daemon);
     agent.wait_for("asking again", PATIENCE).expect("a daemon that stops is waited for");
     let again = Daemon::start(pair);
-    again.tell(&[imac, laptop], vec![told(laptop, &got(pair, imac, laptop))]);
+    again.tell(&[imac, laptop], vec![told(laptop, &got(pair, laptop, laptop))]);
     eventually("tickets of the daemon that started again", || collection.cache_of(laptop).is_some());
 }

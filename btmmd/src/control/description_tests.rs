@@ -92,7 +92,7 @@ fn replies_are_what_the_description_says() {
     for method in ["Services", "Require"] {
         reply(method, &Services { services: vec![Service { service: "host".to_owned(), strength: Strength::ALL.to_vec() }] });
     }
-    let tickets = RealmTickets { realm: "A".to_owned(), machine: "a.z.z".to_owned(), cache: "BQQ=".to_owned().into() };
+    let tickets = RealmTickets { realm: "A".to_owned(), machine: "a.z.z".to_owned(), own: true, cache: "BQQ=".to_owned().into() };
     reply("Ticket", &tickets);
     reply("Tickets", &HeldTickets { realms: vec!["A".to_owned()], tickets: vec![tickets] });
     reply("Reload", &Reloaded { applied: vec!["port".to_owned()], restart_needed: vec![] });

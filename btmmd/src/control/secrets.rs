@@ -118,6 +118,8 @@ pub struct RealmTickets {
     pub realm: String,
     /// Its machine's name, in full.
     pub machine: String,
+    /// Whether that is this machine itself.
+    pub own: bool,
     /// A credential cache file, as kinit would write it, in base64.
     pub cache: Secret,
 }

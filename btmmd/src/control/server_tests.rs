@@ -216,7 +216,7 @@ async fn who_does_not_speak_varlink_is_hung_up_on() {
 }
 
 fn tickets(machine: &str) -> RealmTickets {
-    RealmTickets { realm: "A".to_owned(), machine: machine.to_owned(), cache: "BQQ=".to_owned().into() }
+    RealmTickets { realm: "A".to_owned(), machine: machine.to_owned(), own: false, cache: "BQQ=".to_owned().into() }
 }
 
 #[tokio::test]

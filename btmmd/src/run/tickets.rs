@@ -1,4 +1,5 @@
-//! Tickets of the other machines' services, got with the sharing certificate while tunnels are up, and who waits for one.
+//! Tickets of the machines' services, got with the sharing certificate: of this machine's own, and of others while tunnels are up. And who
+//! waits for one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::calls::peer_named;
 use super::event::Event;
+use super::kerberos::own_place;
 use super::session::Session;
 use crate::account::identity::Identity;
 use crate::account::name::MachineName;
@@ -133,7 +135,7 @@ impl Tickets {
     }
 
     /// Answers those whose ticket is there, or will not come.
-    fn answer(&mut self, realms: &[Place]) {
+    fn answer(&mut self, realms: &[Place], own: &MachineName) {
         let now = clock::wall();
         let Self { keeper, waiting, .. } = self;
         waiting.retain(|waiting| !waiting.answer.is_closed());
@@ -142,7 +144,7 @@ impl Tickets {
         *waiting = still;
         for waiting in over {
             let ticket = named(waiting.service.as_deref(), &waiting.machine);
-            let held = || tickets_of(keeper, realms.iter().find(|place| place.realm == waiting.realm)?);
+            let held = || tickets_of(keeper, realms.iter().find(|place| place.realm == waiting.realm)?, own);
             let answer = match standing(&waiting) {
                 Standing::Held | Standing::Coming => held().ok_or_else(|| ControlError::failed(ticket, "the machine has left the account")),
                 Standing::Refused(message) => Err(ControlError::TicketRefused { ticket, message }),
@@ -162,7 +164,9 @@ impl Session {
         let realms = self.realms();
         let known = self.roster.current().is_some();
         let up = self.engine.peers().filter(|peer| matches!(peer.tunnel(), Tunnel::Up { .. }));
-        let up: Vec<Peer> = up.filter_map(|peer| realms.of_host(peer.name().as_str())).map(kdc_of).collect();
+        let own = self.kerberos.is_some().then(|| own_place(&self.identity));
+        let up = up.filter_map(|peer| realms.of_host(peer.name().as_str())).chain(&own);
+        let up: Vec<Peer> = up.map(kdc_of).collect();
         if let Some(tickets) = &mut self.tickets {
             tickets.stale = false;
             tickets.under_way.retain(|order| up.iter().any(|peer| peer.realm == order.realm));
@@ -202,17 +206,18 @@ impl Session {
     fn perform_tickets(&mut self, roster_changed: bool) {
         let realms = self.realms();
         let known = self.roster.current().is_some();
+        let own = self.identity.name();
         let Some(tickets) = &mut self.tickets else { return };
         if tickets.perform() || roster_changed {
             let held = HeldTickets {
                 realms: realms.places().iter().filter(|_| known).map(|place| place.realm.to_string()).collect(),
-                tickets: realms.places().iter().filter_map(|place| tickets_of(&tickets.keeper, place)).collect(),
+                tickets: realms.places().iter().filter_map(|place| tickets_of(&tickets.keeper, place, own)).collect(),
             };
             if **tickets.told.borrow() != held {
                 tickets.told.send_replace(Arc::new(held));
             }
         }
-        tickets.answer(realms.places());
+        tickets.answer(realms.places(), own);
     }
 
     /// Somebody who may have it waits for a ticket.
@@ -225,7 +230,9 @@ impl Session {
                 info!(target: "btmmd::audit", uid = caller.uid, ticket = named(service.as_deref(), &place.machine), "ticket asked for");
                 tickets.keeper.handle(Input::Wanted(kdc_of(&place), service.clone()), clock::wall());
                 tickets.waiting.push(Waiting { machine: place.machine.clone(), realm: place.realm, service, answer });
-                self.engine.handle(engine::Input::Want { peer: place.machine }, clock::monotonic());
+                if place.machine != *self.identity.name() {
+                    self.engine.handle(engine::Input::Want { peer: place.machine }, clock::monotonic());
+                }
                 self.perform_tickets(false);
             }
         }
@@ -233,8 +240,8 @@ impl Session {
 
     /// Whose KDC is to be asked, when the call makes sense.
     fn place_of(&self, wanted: &TicketWanted) -> Result<Place, ControlError> {
-        let peer = peer_named(&self.engine, self.identity.zone(), &wanted.machine)?;
-        let ticket = named(wanted.service.as_deref(), peer.name());
+        let machine = self.machine_named(&wanted.machine)?;
+        let ticket = named(wanted.service.as_deref(), machine);
         let refused = |message: &str| ControlError::TicketRefused { ticket: ticket.clone(), message: message.to_owned() };
         if let Some(service) = wanted.service.clone() {
             ServiceName::try_from(service).map_err(|message| ControlError::BadArgument { argument: "service".to_owned(), message })?;
@@ -247,8 +254,20 @@ impl Session {
         if tickets.waiting.len() >= WAITING_MAX {
             return Err(ControlError::failed(ticket, "too many callers wait for tickets"));
         }
-        let place = self.realms().of_host(peer.name().as_str()).cloned();
+        if machine == self.identity.name() && self.kerberos.is_none() {
+            return Err(refused("this machine gives no tickets: enabled is false under [lkdc] in btmmd.toml"));
+        }
+        let place = self.realms().of_host(machine.as_str()).cloned();
         place.ok_or_else(|| ControlError::failed(ticket, "the machine is not on the account's list yet"))
+    }
+
+    /// A machine of the account, this one among them, by its name: one label, or in full.
+    fn machine_named(&self, name: &str) -> Result<&MachineName, ControlError> {
+        let (own, zone) = (self.identity.name(), self.identity.zone());
+        if name.parse::<MachineName>().ok().or_else(|| zone.machine(name)).as_ref() == Some(own) {
+            return Ok(own);
+        }
+        peer_named(&self.engine, zone, name).map(engine::Peer::name)
     }
 }
 
@@ -267,10 +286,10 @@ fn what_of(order: &Order) -> String {
     }
 }
 
-fn tickets_of(keeper: &Keeper, place: &Place) -> Option<RealmTickets> {
+fn tickets_of(keeper: &Keeper, place: &Place, own: &MachineName) -> Option<RealmTickets> {
     let cache = keeper.cache(&place.realm)?;
     let cache = data_encoding::BASE64.encode(&format::emit(&cache)).into();
-    Some(RealmTickets { realm: place.realm.to_string(), machine: place.fqdn.clone(), cache })
+    Some(RealmTickets { realm: place.realm.to_string(), machine: place.fqdn.clone(), own: place.machine == *own, cache })
 }
 
 /// Asks the KDC. Nobody is asked for anything: the certificate is all there is to prove with.

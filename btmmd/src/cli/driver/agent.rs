@@ -105,5 +105,6 @@ fn put(place: &CachePlace, tickets: &RealmTickets) -> Result<Option<CachePlace>,
         return Ok(written.then_some(member));
     }
     let Some(cache) = merged(None, &offered, now) else { return Ok(None) };
-    Ok(Some(ccache::add(place, &cache)?))
+    // Which programs look at first shall be the tickets of other machines.
+    if tickets.own { Ok(ccache::add_aside(place, &cache)?) } else { Ok(Some(ccache::add(place, &cache)?)) }
 }

@@ -118,6 +118,18 @@ pub(super) fn destroy(name: &KeyringName) -> io::Result<()> {
     keyctl::unlink(ring, collection)
 }
 
+/// Whether a collection has no primary cache.
+pub(super) fn primary_is_vacant(name: &KeyringName) -> io::Result<bool> {
+    Ok(ring(&KeyringName { subsidiary: None, ..name.clone() }, false)?.is_none())
+}
+
+/// Names a collection's primary cache where nothing does, so that the next cache that is put there is not it.
+pub(super) fn name_primary(name: &KeyringName) -> io::Result<()> {
+    let Some(collection) = collection(name, true)? else { return Ok(()) };
+    let primary = primary(name, collection)?;
+    set_primary(collection, &primary)
+}
+
 /// The cache in a keyring, with the key of each of its credentials.
 fn held(ring: Serial) -> Result<Option<(CredentialCache, Vec<Serial>)>, KeyringError> {
     let (mut client, mut time_offset, mut credentials) = (None, None, Vec::new());
@@ -179,11 +191,19 @@ fn ring(name: &KeyringName, make: bool) -> io::Result<Option<(Serial, Serial)>> 
         Some(subsidiary) => subsidiary.clone(),
         None => primary(name, collection)?,
     };
-    if make && keyctl::search(collection, KEY, PRIMARY)?.is_none() {
+    if make {
+        set_primary(collection, &cache)?;
+    }
+    Ok(found(collection, None, &cache, make)?.map(|ring| (collection, ring)))
+}
+
+/// Makes this the primary cache where none is named.
+fn set_primary(collection: Serial, cache: &str) -> io::Result<()> {
+    if keyctl::search(collection, KEY, PRIMARY)?.is_none() {
         let length = u32::try_from(cache.len()).unwrap_or(u32::MAX);
         keyctl::add(collection, KEY, PRIMARY, &[&VERSION.to_be_bytes(), &length.to_be_bytes(), cache.as_bytes()].concat())?;
     }
-    Ok(found(collection, None, &cache, make)?.map(|ring| (collection, ring)))
+    Ok(())
 }
 
 /// The name of the primary cache.

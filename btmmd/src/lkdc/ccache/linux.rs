@@ -140,7 +140,8 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
     }
 }
 
-/// Puts a cache beside those of other clients, in the place of the same client's; tells where. A file has no room for two.
+/// Puts a cache beside those of other clients, in the place of the same client's; tells where. It becomes the primary one where there is
+/// none. A file has no room for two.
 pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, CacheError> {
     for member in members(place)? {
         match load(&member)? {
@@ -152,23 +153,45 @@ pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, Ca
         }
     }
     let member = match place {
-        CachePlace::Dir(folder) => CachePlace::File(vacant(place, folder)?),
-        CachePlace::Keyring(name) if name.subsidiary.is_none() && !members(place)?.is_empty() => {
-            CachePlace::Keyring(KeyringName { subsidiary: Some(format!("krb_ccache_{}", random_name())), ..name.clone() })
+        CachePlace::Dir(folder) => match primary(place, &made(place, folder)?)? {
+            vacant if !vacant.exists() => CachePlace::File(vacant),
+            _ => CachePlace::File(another(folder)),
+        },
+        CachePlace::Keyring(name) if place.is_collection() && !keyring::primary_is_vacant(name).map_err(failed("look at", place))? => {
+            CachePlace::Keyring(subsidiary(name))
         }
         other => other.clone(),
     };
     save(&member, cache).map(|()| member)
 }
 
-/// A name in a folder that no cache has: the primary one's, if that is missing.
-fn vacant(place: &CachePlace, folder: &Path) -> Result<PathBuf, CacheError> {
+/// Puts a new client's cache into a collection so that it is not the primary one, which programs take that look for no realm; tells where.
+/// `None` where there is room for one cache only.
+pub fn add_aside(place: &CachePlace, cache: &CredentialCache) -> Result<Option<CachePlace>, CacheError> {
+    let member = match place {
+        CachePlace::Dir(folder) => CachePlace::File(another(&made(place, folder)?)),
+        CachePlace::Keyring(name) if place.is_collection() => {
+            keyring::name_primary(name).map_err(failed("write", place))?;
+            CachePlace::Keyring(subsidiary(name))
+        }
+        CachePlace::Keyring(_) | CachePlace::File(_) => return Ok(None),
+    };
+    save(&member, cache).map(|()| Some(member))
+}
+
+fn made(place: &CachePlace, folder: &Path) -> Result<PathBuf, CacheError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("make the folder of", place))?;
-    let primary = primary(place, folder)?;
-    if !primary.exists() {
-        return Ok(primary);
-    }
-    Ok(folder.join(format!("{FIRST}{}", random_name())))
+    Ok(folder.to_owned())
+}
+
+/// A name in a folder that no cache has.
+fn another(folder: &Path) -> PathBuf {
+    folder.join(format!("{FIRST}{}", random_name()))
+}
+
+/// A name in a collection of keys that no cache has.
+fn subsidiary(name: &KeyringName) -> KeyringName {
+    KeyringName { subsidiary: Some(format!("krb_ccache_{}", random_name())), ..name.clone() }
 }
 
 /// Changes a cache that is there, with nobody else changing it meanwhile.

@@ -74,6 +74,15 @@ impl CachePlace {
         Self::File(format!("/tmp/krb5cc_{uid}").into())
     }
 
+    /// Whether there is room for the caches of several clients.
+    pub fn is_collection(&self) -> bool {
+        match self {
+            Self::File(_) => false,
+            Self::Dir(_) => true,
+            Self::Keyring(name) => name.subsidiary.is_none(),
+        }
+    }
+
     /// Reads a name. Without a type it is a file.
     pub fn parse(text: &str, whose: &Whose) -> Result<Self, PlaceError> {
         let name = expand(text, whose)?;

@@ -1,7 +1,7 @@
-//! Has tickets ready for the peers that a tunnel leads to, and renews them before they end.
+//! Has tickets ready for the peers that a tunnel leads to and for this machine itself, and renews them before they end.
 //!
-//! A ticket is wanted while its peer is reachable: asking would raise a tunnel, and an idle one shall go. What was got before stays good
-//! until it ends. Nobody is asked anything: the sharing certificate speaks.
+//! A ticket is wanted while its peer is reachable, as this machine always is: asking another would raise a tunnel, and an idle one shall go.
+//! What was got before stays good until it ends. Nobody is asked anything: the sharing certificate speaks.
 //!
 //! ```text
 //!            reachable                granted              for each service
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// The same after a KDC's no: a machine that has just joined is not on everybody's list yet, others will not soon be believed.
 const REFUSED_PAUSE: Duration = Duration::from_secs(3600);
 
-/// A machine of the account whose tunnel is up.
+/// A machine of the account: one whose tunnel is up, or this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its realm.
