@@ -24,6 +24,7 @@ const PASSWORD: &str = "correct horse battery";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A user who has no keys: those of real ones are not to be touched.
 const NOBODY_S_KEYS: &str = "KEYRING:persistent:54322";
+const NOBODY_ELSE_S_KEYS: &str = "KEYRING:persistent:54323";
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
@@ -83,8 +84,15 @@ impl Daemon {
         let listened = held.clone();
         runtime.spawn(async move {
             while let Some(request) = received.recv().await {
-                let Call::Tickets(answer) = request.call else { panic!("only listeners come") };
-                let _ = answer.send(Ok(listened.subscribe()));
+                match request.call {
+                    Call::Tickets(answer) => drop(answer.send(Ok(listened.subscribe()))),
+                    Call::Ticket(wanted, answer) => {
+                        let held = listened.borrow().clone();
+                        let of = |tickets: &&RealmTickets| tickets.machine.starts_with(&format!("{}.", wanted.machine));
+                        drop(answer.send(Ok(held.tickets.iter().find(of).expect("held").clone())));
+                    }
+                    _ => panic!("nobody asks for anything else"),
+                }
             }
         });
         Self { held, _runtime: runtime }
@@ -168,6 +176,52 @@ fn tickets_that_come_by_themselves_log_in_from_folders_and_from_the_kernel_s_key
         let collection = Collection { laptop, name };
         log_in_with_what_comes(&pair, &collection, &[&kdc, &own_kdc, &sshd]);
     }
+}
+
+#[test]
+fn tickets_that_the_user_removes_stay_away_until_the_user_asks_or_the_agent_starts_anew() {
+    let pair = Pair::new().expect("two machines");
+    let Pair { imac, laptop, .. } = &pair;
+    let _kdc = imac.start_kdc(&["--password", &format!("alice={PASSWORD}")]).expect("imac's KDC");
+    laptop.configure(&Conf::new().realm_of(imac)).expect("a krb5.conf");
+    for name in [format!("DIR:{FOLDER}/removed"), NOBODY_ELSE_S_KEYS.to_owned(), format!("FILE:{FOLDER}/removed.cc")] {
+        removed_and_asked_for(&pair, &Collection { laptop, name });
+    }
+}
+
+fn removed_and_asked_for(pair: &Pair, collection: &Collection<'_>) {
+    let imac = &pair.imac;
+    let daemon = Daemon::start(pair);
+    // New tickets of imac, and what cannot be read behind them: once the agent has said so, it has dealt with both.
+    let renewed = |agent: &mut Running, mark: &str| {
+        let unreadable = RealmTickets { realm: String::new(), machine: mark.to_owned(), own: false, cache: "?".to_owned().into() };
+        daemon.tell(&[imac], vec![told(imac, &got(pair, &pair.laptop, imac)), unreadable]);
+        agent.wait_for(&format!("{mark}: tickets: btmmd's answer is not understood"), PATIENCE).expect("dealt with");
+    };
+    let destroy = || collection.stock("kdestroy", &["-A"], "").map(drop).expect("removed");
+    let noticed = |agent: &Running| agent.log().matches("the tickets were removed, and stay away").count();
+    let mut agent = collection.agent();
+    renewed(&mut agent, "first");
+    assert!(collection.cache_of(imac).is_some());
+
+    destroy();
+    renewed(&mut agent, "second");
+    renewed(&mut agent, "third");
+    assert_eq!((collection.cache_of(imac), noticed(&agent)), (None, 1));
+
+    feed(collection.btmm(&["tickets", "get", "host@imac"]), "").expect("what the daemon has");
+    let before = collection.cache_of(imac).expect("asked for");
+    renewed(&mut agent, "fourth");
+    assert!(collection.cache_of(imac).is_some_and(|now| now != before), "kept in step again");
+
+    collection.stock("kinit", &[&format!("alice@{}", imac.realm())], &format!("{PASSWORD}\n")).expect("a ticket by password");
+    renewed(&mut agent, "fifth");
+    destroy();
+    renewed(&mut agent, "sixth");
+    assert_eq!((collection.cache_of(imac), noticed(&agent)), (None, 2), "what a password got is missed as well");
+    agent.stop(PATIENCE).expect("stopped");
+    renewed(&mut collection.agent(), "seventh");
+    assert!(collection.cache_of(imac).is_some(), "an agent that starts knows of nothing that was removed");
 }
 
 fn log_in_with_what_comes(pair: &Pair, collection: &Collection<'_>, logs: &[&Running]) {

@@ -1,9 +1,12 @@
 //! `btmm agent`: what becomes of a user's tickets when the daemon has others. Pure.
 //!
 //! The agent writes caches that it or `btmm tickets get` has written, which bear a mark, and those whose tickets have ended. Tickets that the
-//! user has earned otherwise stay as long as they are good: a password or a one-time code may open what a certificate does not.
+//! user has earned otherwise stay as long as they are good: a password or a one-time code may open what a certificate does not. Tickets that
+//! were removed before they ended, whosoever they were, stay away until the user gets others there, or the agent starts anew.
 
-use crate::lkdc::ccache::{CredentialCache, Times};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lkdc::ccache::{CachePlace, CredentialCache, Times};
 use crate::lkdc::full_name::FullName;
 
 /// The configuration entry that marks a cache as kept by btmm. Others pass it by; kinit, which begins a cache anew, takes it away.
@@ -37,12 +40,82 @@ pub fn merged(there: Option<&CredentialCache>, offered: &CredentialCache, now: u
         }
         _ => {}
     }
-    (there != Some(&cache)).then_some(cache)
+    there.is_none_or(|there| !is_same(there, &cache)).then_some(cache)
+}
+
+/// Whether two caches say the same. The kernel's keys are kept in no order.
+fn is_same(one: &CredentialCache, other: &CredentialCache) -> bool {
+    one.client == other.client
+        && one.time_offset == other.time_offset
+        && one.credentials.len() == other.credentials.len()
+        && one.credentials.iter().all(|credential| other.credentials.contains(credential))
 }
 
 /// Whether a cache that is kept by btmm is of a machine that is not of the account any more.
 pub fn is_orphan(cache: &CredentialCache, realms: &[String]) -> bool {
     !realms.is_empty() && is_ours(cache) && !realms.contains(&cache.client.realm)
+}
+
+/// Seconds before its end from which a missing ticket is taken to have ended: the kernel may forget it that early.
+const CLOSE: u32 = 60;
+
+/// What the agent has seen in the user's caches, for as long as it runs: it tells tickets that were removed from those that have ended.
+#[derive(Debug, Default)]
+pub struct Memory {
+    place: Option<CachePlace>,
+    ends: BTreeMap<FullName, u32>,
+    removed: BTreeSet<FullName>,
+}
+
+/// What to do with a client's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Keep it in step.
+    Keep,
+    /// Leave it: the user has removed the tickets since the last look.
+    Removed,
+    /// Leave it, as before.
+    Away,
+}
+
+impl Memory {
+    /// Begins to look at `place`. What was seen elsewhere says nothing of it.
+    pub fn turn_to(&mut self, place: &CachePlace) {
+        if self.place.as_ref() != Some(place) {
+            *self = Self { place: Some(place.clone()), ..Self::default() };
+        }
+    }
+
+    /// Misses nothing of a client whose tickets the agent itself has removed.
+    pub fn forget(&mut self, client: &FullName) {
+        self.ends.remove(client);
+        self.removed.remove(client);
+    }
+
+    /// Judges what is `there` for a client.
+    pub fn look(&mut self, client: &FullName, there: Option<&CredentialCache>, now: u32) -> Due {
+        if there.is_some_and(|cache| self.saw(cache, now)) {
+            return Due::Keep;
+        }
+        if self.removed.contains(client) {
+            return Due::Away;
+        }
+        if self.ends.remove(client).is_none_or(|ends| ends.saturating_sub(CLOSE) <= now) {
+            return Due::Keep;
+        }
+        self.removed.insert(client.clone());
+        Due::Removed
+    }
+
+    /// Takes note of a cache; whether there is anything to be missed in it.
+    pub fn saw(&mut self, cache: &CredentialCache, now: u32) -> bool {
+        let granting = cache.find(&FullName::krbtgt(&cache.client.realm), now);
+        if let Some(granting) = granting {
+            self.ends.insert(cache.client.clone(), granting.times.ends);
+            self.removed.remove(&cache.client);
+        }
+        granting.is_some()
+    }
 }
 
 fn is_good(times: &Times, now: u32) -> bool {

@@ -34,6 +34,9 @@ fn a_user_without_tickets_gets_the_daemon_s_and_once_they_are_there_nothing_is_w
     let first = merged(None, &offered, NOW).unwrap();
     assert!(is_ours(&first) && first.tickets().eq(offered.tickets()));
     assert_eq!(merged(Some(&first), &offered, NOW), None);
+    let mut otherwise = first.clone();
+    otherwise.credentials.reverse();
+    assert_eq!(merged(Some(&otherwise), &offered, NOW), None, "in whatever order");
 }
 
 #[test]
@@ -67,4 +70,48 @@ fn only_our_caches_of_machines_that_left_are_orphans_and_none_while_the_machines
     assert!(!is_orphan(&marked("16", NOW + 1), &known(REALM)));
     assert!(!is_orphan(&marked("16", NOW + 1), &[]));
     assert!(!is_orphan(&cache("16", NOW + 1), &known("another")) && !is_orphan(&marked("2", NOW + 1), &known("another")));
+}
+
+#[test]
+fn tickets_that_were_removed_stay_away_until_the_user_gets_others() {
+    let mut memory = Memory::default();
+    let written = marked("16", NOW + 1000);
+    assert_eq!(memory.look(&client(), None, NOW), Due::Keep, "never there");
+    assert!(memory.saw(&written, NOW));
+    assert_eq!(memory.look(&client(), None, NOW + 1), Due::Removed);
+    assert_eq!(memory.look(&client(), None, NOW + 2), Due::Away, "told once");
+    assert_eq!(memory.look(&client(), None, NOW + 5000), Due::Away, "also after their end");
+    assert_eq!(memory.look(&client(), Some(&cache("2", NOW + 6000)), NOW + 5001), Due::Keep);
+    assert_eq!(memory.look(&client(), None, NOW + 5002), Due::Removed, "a password's, too");
+}
+
+#[test]
+fn a_cache_that_has_lost_its_ticket_granting_ticket_alone_is_one_that_was_removed() {
+    let mut memory = Memory::default();
+    let mut there = marked("16", NOW + 1000);
+    assert_eq!(memory.look(&client(), Some(&there), NOW), Due::Keep);
+    there.remove(|ticket| ticket.server == FullName::krbtgt(REALM));
+    assert_eq!(memory.look(&client(), Some(&there), NOW), Due::Removed);
+}
+
+#[test]
+fn tickets_that_have_ended_or_were_in_another_place_were_not_removed() {
+    let place = |path: &str| CachePlace::Dir(path.into());
+    let mut memory = Memory::default();
+    memory.turn_to(&place("/a"));
+    memory.saw(&marked("16", NOW + 1000), NOW);
+    memory.turn_to(&place("/a"));
+    assert_eq!(memory.look(&client(), None, NOW + 1000 - CLOSE), Due::Keep);
+    assert_eq!(memory.look(&client(), None, NOW), Due::Keep, "what has ended is missed no more");
+    memory.saw(&marked("16", NOW + 1000), NOW);
+    memory.turn_to(&place("/b"));
+    assert_eq!(memory.look(&client(), None, NOW), Due::Keep);
+}
+
+#[test]
+fn what_the_agent_itself_removes_is_not_missed() {
+    let mut memory = Memory::default();
+    memory.saw(&marked("16", NOW + 1000), NOW);
+    memory.forget(&client());
+    assert_eq!(memory.look(&client(), None, NOW), Due::Keep);
 }
