@@ -1,5 +1,8 @@
 //! Runs `btmm agent`: listens to the daemon and writes the user's caches.
 
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::certified::opened;
@@ -18,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Listens for as long as the user is here. Ends only when the tickets are not for this user.
+/// Listens for as long as the user is here. Ends only when the tickets are not for this user, or btmm is removed.
 pub(super) fn run() -> Result<ExitClass, Failure> {
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
@@ -26,6 +29,7 @@ pub(super) fn run() -> Result<ExitClass, Failure> {
     loop {
         let ended = listen(|held| {
             pause = FIRST_PAUSE;
+            told.clear();
             follow(&mut memory, held);
         });
         if ended.exit_class() == ExitClass::NotPermitted {
@@ -37,8 +41,26 @@ pub(super) fn run() -> Result<ExitClass, Failure> {
             told = cause;
         }
         std::thread::sleep(pause);
+        if let Some(done) = go_on_with_the_installed() {
+            return Ok(done);
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// An upgrade puts another program in the place of this one, which speaks with the daemon as that was: goes on as the new one. Comes back
+/// with how to end where there is none any more, and with nothing where all is as it was.
+fn go_on_with_the_installed() -> Option<ExitClass> {
+    let own = std::fs::read_link("/proc/self/exe").ok()?;
+    let path = Path::new(own.to_str()?.strip_suffix(" (deleted)")?);
+    if !path.exists() {
+        eprintln!("btmm agent: btmm was removed from this machine; ending");
+        return Some(ExitClass::Done);
+    }
+    eprintln!("btmm agent: another btmm was installed; going on with that");
+    let error = Command::new(path).args(std::env::args_os().skip(1)).exec();
+    eprintln!("btmm agent: cannot start {}: {error}", path.display());
+    None
 }
 
 /// Follows the daemon until it ends the conversation; tells why.
@@ -55,6 +77,8 @@ fn listen(mut heard: impl FnMut(&HeldTickets)) -> ClientError {
     for reply in replies {
         match reply {
             Ok(held) => heard(&held),
+            // It hung up, as when it stops.
+            Err(ClientError::Broken(_)) => {}
             Err(error) => ended = error,
         }
     }
