@@ -1,6 +1,7 @@
 # After the reboot: on by itself, the switch as it was left; then the package is purged and nothing is left.
 set -u
 . "$(dirname "$0")/words.sh"
+. "$(dirname "$0")/tickets.sh"
 
 must "the guard was up before the network" systemctl is-active btmmd-guard.service
 must "and drops what would go to an inner address" sh -c 'ip -6 rule | grep -q 4500 && ip -6 route show table 4500 | grep -q "^unreachable"'
@@ -10,9 +11,12 @@ within 30 "status is healthy" as member btmm status
 must "the account is still there" sh -c 'btmm machines | grep -q base'
 must "the switch still blocks" sh -c 'btmm --json firewall status | grep -q block'
 must "the switch allows again" btmm firewall allow
+tickets_after_a_reboot
+agent=$(agent_pid)
 
 must "the package is purged" dpkg --purge btmm
 must "no daemon" sh -c '! pgrep -x btmmd'
+within 60 "no agent" [ ! -e "/proc/$agent" ]
 must "no interface" sh -c '! ip -o link | grep btmm'
 must "no XFRM state" sh -c '[ -z "$(ip xfrm state)" ]'
 must "no XFRM policy" sh -c '! ip xfrm policy | grep -q "^src .*/"'

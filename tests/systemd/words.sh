@@ -3,6 +3,7 @@ say() { echo "== $*"; }
 fail() {
     echo "FAILED: $*"
     journalctl --no-pager --boot --unit btmmd.service | tail -n 60
+    journalctl --no-pager --boot _SYSTEMD_USER_UNIT=btmm-agent.service | tail -n 20
     exit 1
 }
 # must WHAT COMMAND…: the command succeeds.

@@ -1,4 +1,4 @@
-//! The Debian package on a machine with systemd: installed, enabled, rebooted, purged.
+//! The Debian package on a machine with systemd: installed, enabled, rebooted, upgraded, purged; and the agent of a user under her own systemd.
 use std::fs;
 use std::time::Duration;
 
