@@ -227,6 +227,20 @@ fn a_signature_that_takes_its_time_holds_up_its_own_exchange_until_it_is_there()
 }
 
 #[test]
+fn a_peer_that_is_silent_after_a_late_signature_is_what_is_told() {
+    let mut pair = SlowPair::new();
+    pair.carry();
+    pair.now += std::time::Duration::from_secs(6);
+    pair.sign(0);
+    // The dial ends before the last transmission of IKE_AUTH.
+    pair.now += std::time::Duration::from_secs(6);
+    pair.ikes[0].handle(Input::Timeout, pair.now);
+    pair.carry();
+    let text = "laptop.alice.btmm.internal at 192.0.2.2:4500 did not answer IKE_AUTH";
+    assert!(matches!(&pair.told[..], [Command::Failed { why, .. }] if why.text == text), "{:?}", pair.told);
+}
+
+#[test]
 fn a_tunnel_whose_signature_never_comes_fails_and_leaves_nothing_half_open() {
     let mut pair = SlowPair::new();
     pair.carry();
@@ -238,7 +252,8 @@ fn a_tunnel_whose_signature_never_comes_fails_and_leaves_nothing_half_open() {
         }
         pair.carry();
     }
-    assert!(pair.told.iter().any(|told| matches!(told, Command::Failed { .. })), "{:?}", pair.told);
+    let text = "no signature of imac.alice.btmm.internal has come from its key";
+    assert!(matches!(&pair.told[..], [Command::Failed { why, .. }] if why.text == text), "{:?}", pair.told);
     let left = pair.ikes.each_ref().map(Ike::counts);
     assert!(left.iter().all(|left| left.half_open + left.dialling + left.established == 0), "{left:?}");
 }

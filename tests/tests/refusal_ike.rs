@@ -23,6 +23,7 @@ struct Liar {
     inner: Option<Ipv6Addr>,
     name: Option<&'static str>,
     bent: bool,
+    keyless: bool,
 }
 
 impl Credentials for Liar {
@@ -43,6 +44,9 @@ impl Credentials for Liar {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Option<Vec<u8>>, CredentialError> {
+        if self.keyless {
+            return Err(CredentialError("there is no token \"card\"".to_owned()));
+        }
         let mut signature = self.held.sign(message)?;
         if let Some(signature) = &mut signature {
             signature[7] ^= u8::from(self.bent);
@@ -80,7 +84,7 @@ impl Cast {
     }
 
     fn liar(&self, node: usize) -> Liar {
-        Liar { held: Held([&self.a, &self.b][node].clone()), removed: Arc::default(), inner: None, name: None, bent: false }
+        Liar { held: Held([&self.a, &self.b][node].clone()), removed: Arc::default(), inner: None, name: None, bent: false, keyless: false }
     }
 }
 
@@ -163,6 +167,16 @@ fn a_responder_with_a_wrong_signature_is_not_believed() {
     // It believed itself up until it was told otherwise.
     assert!(matches!(&sim.nodes[1].told[..], [Told::Up, Told::Down(why)] if why.reason == Reason::PeerClosed));
     sim.empty().unwrap();
+}
+
+#[test]
+fn whose_key_is_out_of_reach_is_told_at_either_end() {
+    let cast = Cast::new();
+    let own = refused(with_liar(&cast, 0, Liar { keyless: true, ..cast.liar(0) }));
+    assert_eq!((own.reason, own.text.as_str()), (Reason::OwnCredentials, "cannot sign for a.x.internal: there is no token \"card\""));
+    let theirs = refused(with_liar(&cast, 1, Liar { keyless: true, ..cast.liar(1) }));
+    let text = "b.x.internal cannot sign now: its own key is out of reach (see btmm status there)";
+    assert_eq!((theirs.reason, theirs.text.as_str()), (Reason::PeerCredentials, text));
 }
 
 #[test]

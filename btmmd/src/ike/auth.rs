@@ -82,6 +82,11 @@ impl AuthFailure {
     fn authentication(reason: Reason, text: impl Into<String>) -> Self {
         Self { notify: notify::AUTHENTICATION_FAILED, why: Cause::new(reason, text) }
     }
+
+    /// It is not the peer's proof that fails but ours, and a later attempt may go through: the peer is told so.
+    fn own_key(text: String) -> Self {
+        Self { notify: notify::TEMPORARY_FAILURE, why: Cause::new(Reason::OwnCredentials, text) }
+    }
 }
 
 /// Our identification.
@@ -98,9 +103,8 @@ pub(super) fn prove(core: &Core, channel: &Channel, init: &InitExchange) -> Resu
     }
     let identity = identity(credentials.name());
     let message = init.signed_by(channel.initiator, &channel.keys, &identity);
-    let signed = credentials
-        .sign(&message)
-        .map_err(|error| AuthFailure::authentication(Reason::OwnCredentials, format!("cannot sign for {}: {error}", credentials.name())))?;
+    let signed =
+        credentials.sign(&message).map_err(|error| AuthFailure::own_key(format!("cannot sign for {}: {error}", credentials.name())))?;
     let Some(signed) = signed else { return Ok(None) };
     let own = std::iter::once(credentials.certificate()).chain(credentials.intermediates().iter().map(Vec::as_slice));
     let mut payloads = vec![if channel.initiator { Payload::IdI(identity) } else { Payload::IdR(identity) }];
@@ -160,6 +164,9 @@ pub(super) fn selectors(initiator: Ipv6Addr, responder: Ipv6Addr) -> [Payload; 2
 pub(super) fn refusal(peer: &str, error: u16) -> Cause {
     let (reason, text) = match error {
         notify::AUTHENTICATION_FAILED => (Reason::AuthenticationFailed, "does not accept our certificate or signature".to_owned()),
+        notify::TEMPORARY_FAILURE => {
+            (Reason::PeerCredentials, "cannot sign now: its own key is out of reach (see btmm status there)".to_owned())
+        }
         notify::NO_PROPOSAL_CHOSEN => (Reason::NoProposalChosen, "shares no algorithms with us".to_owned()),
         notify::TS_UNACCEPTABLE => (Reason::TrafficSelectors, "does not accept the two inner addresses".to_owned()),
         other => (Reason::Protocol, format!("answers {}", number::notify::name(other))),

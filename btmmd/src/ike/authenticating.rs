@@ -50,11 +50,14 @@ pub(super) enum Authenticated {
 impl Authenticating {
     /// Sends IKE_AUTH, at once or when it is signed.
     pub fn start(wanted: Wanted, channel: Channel, init: InitExchange, t: &mut Turn<'_>) -> Self {
-        let late = Cause::new(Reason::OwnCredentials, format!("no signature for {} has come", t.credentials.name()));
+        let late = Cause::new(Reason::OwnCredentials, format!("no signature of {} has come from its key", t.credentials.name()));
         // The peer keeps its half of the exchange no longer than we would.
-        let broken = Some((t.now + t.config.half_open_lifetime, late));
+        let broken = Some((t.now + t.config.half_open_lifetime, late.clone()));
         let mut this = Self { wanted, abandoned: false, channel, init, spi_in: t.esp_spi(), unsigned: true, broken };
         this.sign(t);
+        if this.unsigned {
+            this.note(late, t);
+        }
         this
     }
 
@@ -72,6 +75,8 @@ impl Authenticating {
                 payloads.extend(auth::selectors(t.credentials.inner(), self.wanted.inner));
                 self.channel.request(Exchange::AUTH, &payloads, TRIES, t);
                 self.broken = None;
+                let silent = self.silent();
+                self.note(silent, t);
             }
             Err(failure) => self.broken = Some((t.now, failure.why)),
         }
@@ -102,8 +107,8 @@ impl Authenticating {
         match self.channel.retry(t) {
             Retry::Waiting => Authenticated::Waiting(self),
             Retry::GivenUp => {
-                let text = format!("{} at {} did not answer IKE_AUTH", self.wanted.peer, self.wanted.candidate);
-                self.failed(Cause::new(Reason::NoAnswer, text), t)
+                let silent = self.silent();
+                self.failed(silent, t)
             }
         }
     }
@@ -162,6 +167,15 @@ impl Authenticating {
         let origin = Origin { ours: true, started: self.init.sequence, established: t.next_sequence() };
         let floor = self.init.floor();
         Authenticated::Admitted(Box::new(Established::new(self.channel, peer, origin, floor, Some(child), t)))
+    }
+
+    fn silent(&self) -> Cause {
+        Cause::new(Reason::NoAnswer, format!("{} at {} did not answer IKE_AUTH", self.wanted.peer, self.wanted.candidate))
+    }
+
+    /// What is to be told should the time for the whole attempt be over now.
+    fn note(&self, why: Cause, t: &mut Turn<'_>) {
+        t.effects.push_back(Effect::Noted { peer: self.wanted.peer.clone(), why });
     }
 
     fn failed(self: Box<Self>, why: Cause, t: &mut Turn<'_>) -> Authenticated {

@@ -33,6 +33,8 @@ pub enum Reason {
     Protocol,
     /// Our own key or certificate could not be used.
     OwnCredentials,
+    /// The peer says that its own key cannot be used at the moment.
+    PeerCredentials,
 }
 
 /// A [`Reason`] and the sentence that explains this instance of it.
