@@ -70,6 +70,7 @@ fn act(sim: &mut Sim, random: &mut Random) {
             sim.move_to(node, address, true);
         }
         88..92 => child.into_iter().for_each(|spi_in| sim.input(node, Input::ChildExpired { spi_in })),
+        92..96 => sim.input(node, Input::Confirm { peer }),
         _ => sim.input(node, Input::Probe { peer }),
     }
 }

@@ -129,6 +129,48 @@ fn a_peer_that_restarted_and_wants_nothing_is_found_out_by_its_hint() {
 }
 
 #[test]
+fn whoever_is_about_to_use_a_tunnel_learns_within_seconds_that_the_peer_restarted() {
+    let mut sim = connected(6, &IkeConfig::default());
+    sim.run_for(10 * SECOND);
+    sim.crash(1);
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::Confirm { peer });
+    sim.run_for(4 * SECOND);
+    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Up, Told::Down(why), ..] if why.reason == Reason::PeerSilent));
+    sim.run_for(SECOND);
+    sim.converged().expect("raised again");
+}
+
+#[test]
+fn a_tunnel_that_was_heard_of_lately_needs_no_confirmation() {
+    let mut sim = connected(6, &IkeConfig::default());
+    let (sent, peer) = (sim.network.sent, sim.nodes[0].peer());
+    sim.input(0, Input::Confirm { peer });
+    sim.run_for(SECOND);
+    assert_eq!(sim.network.sent, sent);
+}
+
+#[test]
+fn a_forged_hint_costs_one_probe_and_never_the_tunnel() {
+    let mut sim = connected(6, &IkeConfig::default());
+    sim.run_for(10 * SECOND);
+    let (sent, status) = (sim.network.sent, sim.nodes[0].ike.status().remove(0));
+    // The header of an unprotected INFORMATIONAL response by the responder, and INVALID_IKE_SPI.
+    let notify = [0, 0, 0, 8, 0, 0, 0, 4];
+    let header = [[41, 0x20, 37, 0x20], [0; 4], [0, 0, 0, 36]].concat();
+    let forged = [&status.spi_i.to_be_bytes()[..], &status.spi_r.to_be_bytes(), &header, &notify].concat();
+    for _ in 0..10 {
+        let (local, remote) = (sim.nodes[0].local, sim.nodes[1].public);
+        sim.input(0, Input::Datagram { local, remote, bytes: forged.clone() });
+    }
+    sim.run_for(60 * SECOND);
+    sim.converged().unwrap();
+    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Up]), "{:?}", sim.nodes[0].told);
+    // A request and its answer; later those that are due anyway.
+    assert!((sent + 2..sent + 10).contains(&sim.network.sent), "{} datagrams", sim.network.sent - sent);
+}
+
+#[test]
 fn a_silent_peer_is_given_up_and_named() {
     let mut sim = connected(7, &IkeConfig::default());
     sim.nodes[0].wanted = false;

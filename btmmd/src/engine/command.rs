@@ -138,6 +138,11 @@ pub enum Command {
         /// Whom.
         peer: MachineName,
     },
+    /// Somebody is about to use a tunnel that is up: let IKE make sure that the peer still has its end of it.
+    Confirm {
+        /// Whom.
+        peer: MachineName,
+    },
     /// Ask the rendezvous now.
     RefreshDirectory,
     /// Whether packets for this address may use the tunnel (or go to the waiting room).

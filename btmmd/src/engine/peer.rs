@@ -103,7 +103,10 @@ impl Peer {
             Tunnel::Down => self.begin(now, out),
             Tunnel::Closing { again, .. } => *again = true,
             Tunnel::Finding { .. } | Tunnel::Connecting { .. } => {}
-            Tunnel::Up { .. } => self.announce(out),
+            Tunnel::Up { .. } => {
+                self.announce(out);
+                out.push_back(Command::Confirm { peer: self.member.name.clone() });
+            }
         }
     }
 

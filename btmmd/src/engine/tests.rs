@@ -78,6 +78,14 @@ fn a_lookup_of_a_known_peer_begins_ike_at_once_and_only_once() {
 }
 
 #[test]
+fn who_wants_a_tunnel_that_is_up_has_it_at_once_and_ike_makes_sure_of_it() {
+    let mut bench = Bench::new();
+    bench.bring_up();
+    let released = [Command::ReleaseHeld { inner: inner() }, Command::NameUp { peer: imac() }];
+    assert_eq!(bench.want(), [&released[..], &[Command::Confirm { peer: imac() }]].concat());
+}
+
+#[test]
 fn a_packet_to_a_peer_begins_ike_too() {
     let mut bench = Bench::new();
     bench.advertise(&[1]);

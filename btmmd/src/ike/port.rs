@@ -58,6 +58,11 @@ pub enum Input {
         /// The peer's name.
         peer: String,
     },
+    /// Somebody is about to use the tunnel, if there is one: unless the peer gave a sign of life lately, it is asked for one.
+    Confirm {
+        /// The peer's name.
+        peer: String,
+    },
     /// The kernel's counters show that packets arrived on this state since the last time: no need to probe the peer.
     Traffic {
         /// SPI of our inbound state.

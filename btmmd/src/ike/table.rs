@@ -71,6 +71,7 @@ impl Ike {
             Input::RekeyIke { peer } => self.with_current(&normal(&peer), |sa| sa.intend(Intent::RekeyIke)),
             Input::ChildExpired { spi_in } => self.child_expired(spi_in, now),
             Input::Probe { peer } => self.with_current(&normal(&peer), Established::probe),
+            Input::Confirm { peer } => self.confirm(&normal(&peer), now),
             Input::Traffic { spi_in } => self.with_child(spi_in, now, |sa, t| sa.traffic_seen(t)),
             Input::Moved { spi_in, remote } => self.with_child(spi_in, now, |sa, t| {
                 if sa.channel.path.remote != remote {
@@ -212,10 +213,7 @@ impl Ike {
     fn initiate(&mut self, peer: &str, inner: Ipv6Addr, candidates: Vec<SocketAddr>, now: Instant) {
         let peer = normal(peer);
         if self.links.contains_key(&peer) {
-            let mut t = Turn { core: &mut self.core, now };
-            if let Some(Sa::Established(current)) = self.links.get(&peer).and_then(|link| self.sas.get_mut(&link.current)) {
-                current.make_sure(&mut t);
-            }
+            self.confirm(&peer, now);
             return self.tell_up(&peer);
         }
         let t = Turn { core: &mut self.core, now };
@@ -225,6 +223,14 @@ impl Ike {
                 let dial = Dial::new(peer.clone(), inner, candidates, &t);
                 self.dials.insert(peer, dial);
             }
+        }
+    }
+
+    /// Somebody is about to use the tunnel to this peer.
+    fn confirm(&mut self, peer: &str, now: Instant) {
+        let mut t = Turn { core: &mut self.core, now };
+        if let Some(Sa::Established(current)) = self.links.get(peer).and_then(|link| self.sas.get_mut(&link.current)) {
+            current.make_sure(&mut t);
         }
     }
 

@@ -91,6 +91,10 @@ impl Session {
                 let peer = peer.in_zone(self.identity.zone());
                 self.ike.handle(ike::Input::Close { peer }, clock::monotonic());
             }
+            engine::Command::Confirm { peer } => {
+                let peer = peer.in_zone(self.identity.zone());
+                self.ike.handle(ike::Input::Confirm { peer }, clock::monotonic());
+            }
             engine::Command::RefreshDirectory => {
                 self.rendezvous.look_now("a peer is wanted");
                 self.ask_roster();
