@@ -5,6 +5,7 @@
 //! - `base`: what a home base serves. `renew`: certificates that grow old. `register`: the realm's principals, and `services` what these ask.
 //! - `session`: the machine in its account; `start` brings it up, `starting` is while that lasts, `event` is what it waits for, `perform` what it does about it.
 //! - `tickets`: tickets of the other machines' services. `owner`: who may have them.
+//! - `resume`: which tunnels to raise again after a crash.
 //! - `report`: what people and programs are told.
 
 pub mod daemon;
@@ -23,6 +24,7 @@ mod ping;
 mod register;
 mod renew;
 mod report;
+mod resume;
 mod roster;
 mod services;
 mod session;

@@ -37,6 +37,11 @@ impl Paths {
         self.state.join("zone.json")
     }
 
+    /// The tunnels that are up.
+    pub fn tunnels(&self) -> PathBuf {
+        self.state.join("tunnels.json")
+    }
+
     /// The on/off switch.
     pub fn switch(&self) -> PathBuf {
         self.state.join("switch")

@@ -222,6 +222,7 @@ impl Session {
         debug!(peer = %name, %local, %remote, "tunnel up");
         self.told.counters.tunnels_up += 1;
         self.engine.handle(engine::Input::TunnelUp { peer: name.clone(), local, remote }, now);
+        self.keep_tunnels();
         self.tickets.iter_mut().for_each(Tickets::look_again);
         if self.pings.up(&name, now) {
             self.ike.handle(ike::Input::Probe { peer: fqdn.to_owned() }, now);
@@ -240,6 +241,7 @@ impl Session {
             false => engine::Input::TunnelFailed { peer, cause },
         };
         self.engine.handle(input, now);
+        self.keep_tunnels();
     }
 
     fn release(&mut self, inner: std::net::Ipv6Addr) {

@@ -13,6 +13,7 @@ use super::error::RunError;
 use super::event::{Doors, Event};
 use super::kdc::Kerberos;
 use super::ping::Pings;
+use super::resume::Resume;
 use super::roster::Rosters;
 use super::tickets::Tickets;
 use super::usage::Usage;
@@ -73,6 +74,7 @@ pub(super) struct Session {
     pub states: BTreeMap<SaId, SaSpec>,
     pub usage: Usage,
     pub pings: Pings,
+    pub resume: Resume,
     pub told: Told,
     /// The router has confirmed that our mappings are given back.
     pub released: bool,

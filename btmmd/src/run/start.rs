@@ -13,6 +13,7 @@ use super::event::Doors;
 use super::kdc::Kerberos;
 use super::paths::Paths;
 use super::ping::Pings;
+use super::resume::Resume;
 use super::roster::Rosters;
 use super::session::{Session, Told, encapsulation_port};
 use super::tickets::Tickets;
@@ -108,6 +109,7 @@ impl Session {
             states: BTreeMap::new(),
             usage: Usage::default(),
             pings: Pings::default(),
+            resume: Resume::load(paths.tunnels()),
             told,
             released: false,
             roster: Rosters::new(inbox_in.clone(), told_roster),
@@ -126,6 +128,7 @@ impl Session {
             session.set_roster(roster);
         }
         session.stub.handle(resolver::Input::Switch(on), clock::monotonic());
+        session.resume();
         session.settle().await;
         session.tend_tickets();
         session.point_resolved();

@@ -1,0 +1,120 @@
+//! Which tunnels are up, kept on disk. Whoever was at the other end of one when this daemon was killed, or the power failed, goes on sending
+//! into states that are gone here, and would take most of a minute to notice. So the next daemon begins by raising them again, where they
+//! led: INITIAL_CONTACT tells the other end that all it had is void (RFC 7296 §2.4). Goodbyes that were said leave nothing to raise.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+
+use super::session::Session;
+use crate::account::name::MachineName;
+use crate::clock;
+use crate::engine::{Engine, Peer, Tunnel};
+use crate::ike;
+
+/// A tunnel that is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    machine: MachineName,
+    /// The other end's outer address: where a NAT in front of it still lets us in, which what it publishes may not be.
+    remote: SocketAddr,
+}
+
+/// The file, and what is in it.
+#[derive(Debug)]
+pub(super) struct Resume {
+    path: PathBuf,
+    kept: Vec<Kept>,
+}
+
+impl Resume {
+    /// What an earlier daemon left. A file that cannot be read costs time, nothing else.
+    pub fn load(path: PathBuf) -> Self {
+        let read = std::fs::read(&path).and_then(|octets| Ok(serde_json::from_slice(&octets)?));
+        let kept = read.unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!(file = %path.display(), %error, "tunnels of the last run are not raised again");
+            }
+            Vec::new()
+        });
+        Self { path, kept }
+    }
+
+    /// Keeps which tunnels are up now. Not synced: that would hold up every tunnel, and what a power failure takes is only time.
+    fn keep(&mut self, engine: &Engine) {
+        let up = engine.peers().filter_map(|peer| match peer.tunnel() {
+            Tunnel::Up { remote, .. } => Some(Kept { machine: peer.name().clone(), remote: *remote }),
+            _ => None,
+        });
+        let up: Vec<Kept> = up.collect();
+        if up == self.kept {
+            return;
+        }
+        match save(&self.path, &up) {
+            Ok(()) => self.kept = up,
+            Err(error) => warn!(file = %self.path.display(), %error, "which tunnels are up is not kept"),
+        }
+    }
+}
+
+fn save(path: &Path, kept: &[Kept]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, serde_json::to_vec(kept)?)?;
+    std::fs::rename(&fresh, path)
+}
+
+impl Session {
+    /// Raises the tunnels that were up when the last daemon ended without a goodbye.
+    pub(super) fn resume(&mut self) {
+        let left = self.resume.kept.clone();
+        for Kept { machine, remote } in left.into_iter().filter(|_| self.engine.is_on()) {
+            let Some(inner) = self.engine.peer(&machine).map(Peer::inner) else { continue };
+            debug!(peer = %machine, %remote, "its tunnel was up when btmmd ended: raised again");
+            let peer = machine.in_zone(self.identity.zone());
+            self.ike.handle(ike::Input::Initiate { peer, inner, candidates: vec![remote] }, clock::monotonic());
+        }
+        self.resume.keep(&self.engine);
+    }
+
+    /// A tunnel came or went.
+    pub(super) fn keep_tunnels(&mut self) {
+        self.resume.keep(&self.engine);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_read_again_and_what_is_damaged_is_nothing() {
+        let folder = crate::account::driver::tests::directory();
+        let path = folder.path().join("tunnels.json");
+        assert!(Resume::load(path.clone()).kept.is_empty());
+        let kept = [Kept { machine: "imac".parse().unwrap(), remote: "203.0.113.2:1024".parse().unwrap() }];
+        save(&path, &kept).unwrap();
+        assert_eq!(Resume::load(path.clone()).kept, kept);
+        std::fs::write(&path, "[{\"machine\": \"Not A Name\", \"remote\": \"203.0.113.2:1024\"}]").unwrap();
+        assert!(Resume::load(path).kept.is_empty());
+    }
+
+    #[test]
+    fn the_file_follows_the_tunnels() {
+        let folder = crate::account::driver::tests::directory();
+        let mut resume = Resume::load(folder.path().join("tunnels.json"));
+        let mut engine = Engine::new(crate::engine::Settings::default(), true);
+        let (now, peer): (_, MachineName) = (clock::monotonic(), "imac".parse().unwrap());
+        let member = crate::engine::Member { name: peer.clone(), inner: "fd00:1:2::9".parse().unwrap() };
+        engine.handle(crate::engine::Input::Roster(vec![member]), now);
+        let (local, remote) = ("192.168.1.5:4500".parse().unwrap(), "203.0.113.2:1024".parse().unwrap());
+        engine.handle(crate::engine::Input::TunnelUp { peer: peer.clone(), local, remote }, now);
+        resume.keep(&engine);
+        assert_eq!(Resume::load(resume.path.clone()).kept, [Kept { machine: peer.clone(), remote }]);
+        engine.handle(crate::engine::Input::TunnelDown { peer, cause: crate::engine::Cause::Idle }, now);
+        resume.keep(&engine);
+        assert!(Resume::load(resume.path.clone()).kept.is_empty());
+    }
+}
