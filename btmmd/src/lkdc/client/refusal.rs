@@ -101,7 +101,7 @@ fn meaning(code: i32) -> &'static str {
         41 => "the request was altered",
         50 => "the checksum in the request is of an inappropriate type",
         52 => "its answer does not fit into a datagram",
-        60 => "it failed, for a reason it does not give",
+        60 => "it failed",
         62 => "it does not trust this machine's certificate",
         63 => "it wants another key of its own named",
         64 => "the signature is wrong",

@@ -96,8 +96,9 @@ impl PkinitError {
                 CmsError::NoCertificate => 70,
                 CmsError::Digest => 80,
                 CmsError::Changed | CmsError::Signature => 64,
-                // Our own key does not sign: a token is out.
-                CmsError::Sign(_) => 29,
+                // Our own key does not sign: a token is out. KDC_ERR_SVC_UNAVAILABLE would say so better, but has MIT's library ask
+                // for half a minute for KDCs that there are not. With this one it ends at once; why is in the text, which ours shows.
+                CmsError::Sign(_) => 60,
                 _ => 24,
             },
             Self::Certificate(error) => match error {
