@@ -99,13 +99,19 @@ pub struct Couple {
 impl Couple {
     /// Makes them and raises their tunnel.
     pub fn new() -> Result<Self> {
+        Self::with(&[], |_| Ok(()))
+    }
+
+    /// The same with more words for `btmm join`, on a machine that was prepared for them.
+    pub fn with(join: &[&str], prepare: impl FnOnce(&Node) -> Result<()>) -> Result<Self> {
         let (base, machine) = (Node::new("base")?, Node::new("machine")?);
         base.ip(&format!("link add wire type veth peer name wire netns {}", machine.pid()))?;
         base.ip("addr add 198.18.0.1/24 dev wire\nlink set wire up")?;
         machine.ip("addr add 198.18.0.2/24 dev wire\nlink set wire up")?;
+        prepare(&machine)?;
         let daemons = [start(&base)?, start(&machine)?];
         ask(&base, &["account", "create", "alice", "--machine", "base", "--serve"])?;
-        invite_and_join(&base, &machine)?;
+        invite_and_join_with(&base, &machine, join)?;
         wait_online(&machine, "base")?;
         ask(&machine, &["ping", "base", "-c", "1"])?;
         ensure!(is_up(&machine, "base")?, "no tunnel after a ping");
@@ -115,9 +121,14 @@ impl Couple {
 
 /// An invitation made on the base and used by `node` under its own name.
 pub fn invite_and_join(base: &Node, node: &Node) -> Result<Value> {
+    invite_and_join_with(base, node, &[])
+}
+
+/// The same with more words for `btmm join`.
+pub fn invite_and_join_with(base: &Node, node: &Node, more: &[&str]) -> Result<Value> {
     let invitation = ask(base, &["invite"])?;
     let code = invitation["code"].as_str().context("the invitation has no code")?;
-    ask(node, &["join", code, "--machine", node.name()])
+    ask(node, &[&["join", code, "--machine", node.name()], more].concat())
 }
 
 /// What the owner does on a machine without systemd-resolved, as `btmm status` says.

@@ -19,12 +19,18 @@ use btmmd::lkdc::name::Principal;
 
 #[path = "vm_lkdc/membership.rs"]
 mod membership;
+#[path = "vm_lkdc/proofs.rs"]
+mod proofs;
+#[path = "vm_lkdc/token.rs"]
+mod token;
 
 const PASSWORD: &str = "correct horse battery";
 const TARGET: &str = "alice@imac.alice.btmm.internal";
 const HOST: &str = "host/imac.alice.btmm.internal";
 /// Of Kerberos.
 const PORT: u16 = 88;
+/// The exit code of `btmm` for a peer that does not answer.
+const UNREACHABLE: Option<i32> = Some(5);
 /// How long an answer may take that is not expected.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -87,6 +93,7 @@ fn acts(lab: &Lab, daemons: &mut Account) -> Result<()> {
     refused(lab)?;
     audited(lab, &daemons.imac.log())?;
     nowhere_else(lab)?;
+    proofs::demanded_and_taken_back(lab, &daemons.imac)?;
     membership::killed_and_renewed(lab, daemons)?;
     membership::removed(lab, daemons)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use btmm_tests::account::{Account, PATIENCE, ask, btmm, eventually, is_up, start, start_with, wait_no_states, wait_online};
@@ -16,12 +16,13 @@ use btmmd::account::enrol::RenewRequest;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{Lab, PASSWORD, PORT, answers, question};
+use super::{Lab, PASSWORD, PORT, UNREACHABLE, answers, question};
 
 /// What is left of the life of an aged certificate. Long enough for a start under emulation.
 const LEFT: Duration = Duration::from_secs(60);
-/// The exit code of `btmm` for a peer that does not answer.
-const UNREACHABLE: Option<i32> = Some(5);
+/// From a daemon that is ready to the tunnel that it had before it was killed. The other end would look after [`btmmd::ike::IkeConfig::liveness`],
+/// half a minute.
+const RAISED_WITHIN: Duration = Duration::from_secs(15);
 
 fn state(node: &Node) -> PathBuf {
     node.path(STATE)
@@ -84,6 +85,11 @@ pub(super) fn killed_and_renewed(lab: &Lab, daemons: &mut Account) -> Result<()>
     daemons.imac.wait(PATIENCE)?;
     age(base, &imac.node)?;
     daemons.imac = start_with(&imac.node, "[lkdc]\nlan = true\n")?;
+    let back = Instant::now();
+    eventually("the tunnel of before", || Ok(is_up(&imac.node, "laptop")?.then_some(())))?;
+    let took = back.elapsed();
+    ensure!(took < RAISED_WITHIN, "{took:?} until imac raised the tunnel again that it had");
+    lab.tell(&format!("imac: btmmd killed (-9) and started again; it has raised its tunnel with laptop {:.1} s later", took.as_secs_f64()));
     wait_renewed(&imac.node)?;
     lab.tell("imac: btmmd killed (-9) and started again with an old certificate, and it has a new one from the base");
     eventually("a ticket by password again", || Ok(laptop.kinit(&[&lab.user()], Some(PASSWORD)).ok()))?;
