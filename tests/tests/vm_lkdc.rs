@@ -94,7 +94,8 @@ fn acts(lab: &Lab, daemons: &mut Account) -> Result<()> {
     audited(lab, &daemons.imac.log())?;
     nowhere_else(lab)?;
     proofs::demanded_and_taken_back(lab, &daemons.imac)?;
-    membership::killed_and_renewed(lab, daemons)?;
+    membership::killed(lab, daemons)?;
+    membership::renewed(lab, daemons)?;
     membership::removed(lab, daemons)
 }
 

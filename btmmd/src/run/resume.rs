@@ -69,14 +69,15 @@ fn save(path: &Path, kept: &[Kept]) -> io::Result<()> {
 impl Session {
     /// Raises the tunnels that were up when the last daemon ended without a goodbye.
     pub(super) fn resume(&mut self) {
-        let left = self.resume.kept.clone();
-        for Kept { machine, remote } in left.into_iter().filter(|_| self.engine.is_on()) {
+        if !self.engine.is_on() {
+            return self.keep_tunnels();
+        }
+        for Kept { machine, remote } in self.resume.kept.clone() {
             let Some(inner) = self.engine.peer(&machine).map(Peer::inner) else { continue };
             debug!(peer = %machine, %remote, "its tunnel was up when btmmd ended: raised again");
             let peer = machine.in_zone(self.identity.zone());
             self.ike.handle(ike::Input::Initiate { peer, inner, candidates: vec![remote] }, clock::monotonic());
         }
-        self.resume.keep(&self.engine);
     }
 
     /// A tunnel came or went.
