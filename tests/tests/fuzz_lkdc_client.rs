@@ -16,7 +16,7 @@ use btmmd::lkdc::kdc::policy::Policy;
 use btmmd::lkdc::kdc::timestamp::EncryptedTimestamp;
 use btmmd::lkdc::kdc::{Kdc, Settings};
 use btmmd::lkdc::name::{Principal, RealmName};
-use btmmd::lkdc::principals::{Entry, Kind, Principals, VersionedKeys};
+use btmmd::lkdc::principals::{Entry, Kind, Principals, VersionedKeys, Versions};
 
 /// Octets that are the same in every run: the same request, so that a recorded answer fits.
 struct Repeated(u8);
@@ -55,8 +55,8 @@ fn host() -> FullName {
     FullName::new(Principal::service("host", "imac.alice.btmm.internal"), realm().as_str())
 }
 
-fn versioned(keys: Vec<Key>, salt: Option<String>) -> Vec<VersionedKeys> {
-    vec![VersionedKeys { kvno: 1, keys, salt, since: now(), until: None }]
+fn versioned(keys: Vec<Key>, salt: Option<String>) -> Versions {
+    vec![VersionedKeys { kvno: 1, keys: keys.into(), salt, since: now(), until: None }].into()
 }
 
 fn kdc() -> Kdc {

@@ -173,7 +173,7 @@ impl Codes {
         let read = otp::client::Challenge::read(&challenge).expect("as made");
         let answer = read.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy).to_vec();
         let password =
-            VersionedKeys { kvno: 1, keys: vec![KEYS.session.clone()], salt: Some("salt".to_owned()), since: now(), until: None };
+            VersionedKeys { kvno: 1, keys: vec![KEYS.session.clone()].into(), salt: Some("salt".to_owned()), since: now(), until: None };
         Self { judge, alice, totp: TotpSecret::generate(&mut SystemEntropy), password, challenge, answer }
     }
 

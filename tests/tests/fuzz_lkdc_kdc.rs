@@ -64,7 +64,7 @@ fn kdc() -> AssertUnwindSafe<Kdc> {
     ];
     for (name, kind, keys, salt) in entries {
         let mut entry = Entry::new(name, kind);
-        entry.keys = vec![VersionedKeys { kvno: 1, keys, salt, since: UNIX_EPOCH, until: None }];
+        entry.keys = vec![VersionedKeys { kvno: 1, keys: keys.into(), salt, since: UNIX_EPOCH, until: None }].into();
         principals.insert(entry);
     }
     let settings = Settings { realm: realm(), policy: Policy::default(), host: HOST.to_owned() };

@@ -13,10 +13,11 @@ mod profile;
 
 use std::fmt;
 
+use smallvec::smallvec;
 use zeroize::Zeroizing;
 
 use super::full_name::FullName;
-use super::name::Principal;
+use super::name::{Components, Principal};
 pub use linux::{CacheError, add, add_aside, configured, destroy, load, members, save, update};
 pub use place::CachePlace;
 
@@ -150,7 +151,7 @@ impl CredentialCache {
 }
 
 fn config_name(key: &str, about: Option<&FullName>) -> Principal {
-    let mut components = vec![CONFIG_NAME.to_owned(), key.to_owned()];
+    let mut components: Components = smallvec![CONFIG_NAME.to_owned(), key.to_owned()];
     components.extend(about.map(ToString::to_string));
     Principal { name_type: 0, components }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use data_encoding::HEXUPPER;
 use rasn_kerberos::PrincipalName;
+use smallvec::{SmallVec, smallvec};
 use subtle::ConstantTimeEq;
 
 use super::asn1;
@@ -96,34 +97,37 @@ impl fmt::Display for RealmName {
     }
 }
 
+/// Components of a name. Users have one, services two, and these lie in the name itself.
+pub type Components = SmallVec<[String; 2]>;
+
 /// A principal without its realm. Two are the same when their components are: the type is a hint (RFC 4120 §6.2).
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// One of the `NT_` numbers.
     pub name_type: i32,
     /// `host`, `imac.alice.btmm.internal`.
-    pub components: Vec<String>,
+    pub components: Components,
 }
 
 impl Principal {
     /// A user.
     pub fn user(name: &str) -> Self {
-        Self { name_type: NT_PRINCIPAL, components: vec![name.to_owned()] }
+        Self { name_type: NT_PRINCIPAL, components: smallvec![name.to_owned()] }
     }
 
     /// A service on a host.
     pub fn service(service: &str, host: &str) -> Self {
-        Self { name_type: NT_SRV_HST, components: vec![service.to_owned(), host.to_owned()] }
+        Self { name_type: NT_SRV_HST, components: smallvec![service.to_owned(), host.to_owned()] }
     }
 
     /// The ticket-granting service of `realm`.
     pub fn krbtgt(realm: &str) -> Self {
-        Self { name_type: NT_SRV_INST, components: vec!["krbtgt".to_owned(), realm.to_owned()] }
+        Self { name_type: NT_SRV_INST, components: smallvec!["krbtgt".to_owned(), realm.to_owned()] }
     }
 
     /// The client that says nothing of itself (RFC 8062 §3).
     pub fn anonymous() -> Self {
-        Self { name_type: NT_WELLKNOWN, components: vec!["WELLKNOWN".to_owned(), "ANONYMOUS".to_owned()] }
+        Self { name_type: NT_WELLKNOWN, components: smallvec!["WELLKNOWN".to_owned(), "ANONYMOUS".to_owned()] }
     }
 
     /// Whether this is the client that says nothing of itself.
@@ -218,7 +222,7 @@ impl FromStr for Principal {
 /// Reads `name@REALM`; the realm may be absent.
 pub fn full_name(text: &str) -> Result<(Principal, Option<String>), NameError> {
     let refused = || NameError::Principal(text.to_owned());
-    let mut components = vec![String::new()];
+    let mut components: Components = smallvec![String::new()];
     let mut realm: Option<String> = None;
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -284,7 +288,7 @@ mod tests {
             assert_eq!(text.parse::<Principal>().unwrap().to_string(), text);
         }
         let (name, realm) = full_name(r"al\@ice@REALM:X/Y").unwrap();
-        assert_eq!((name.components, realm.as_deref()), (vec!["al@ice".to_owned()], Some("REALM:X/Y")));
+        assert_eq!((name.components, realm.as_deref()), (smallvec!["al@ice".to_owned()], Some("REALM:X/Y")));
     }
 
     #[test]
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn names_in_messages_are_bounded() {
-        let name = |components: Vec<String>| Principal::of_message(&Principal { name_type: 1, components }.to_message());
+        let name = |components: Vec<String>| Principal::of_message(&Principal { name_type: 1, components: components.into() }.to_message());
         assert!(name(vec!["x".repeat(MAX_LENGTH)]).is_ok());
         assert!(name(vec!["x".repeat(MAX_LENGTH), "x".to_owned()]).is_err());
         assert!(name(vec!["x".to_owned(); MAX_COMPONENTS + 1]).is_err());

@@ -124,7 +124,7 @@ fn principals(arguments: &Arguments) -> Result<Principals> {
 
 fn entry(name: Principal, kind: Kind, key: Key, salt: Option<String>) -> Entry {
     let since = SystemTime::now() - Duration::from_secs(1);
-    let keys = vec![VersionedKeys { kvno: 1, keys: vec![key], salt, since, until: None }];
+    let keys = vec![VersionedKeys { kvno: 1, keys: vec![key].into(), salt, since, until: None }].into();
     Entry { keys, ..Entry::new(name, kind) }
 }
 

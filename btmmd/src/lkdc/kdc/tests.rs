@@ -41,7 +41,7 @@ fn salt() -> String {
 }
 
 fn keys(kvno: u32, keys: Vec<Key>, salt: Option<String>) -> VersionedKeys {
-    VersionedKeys { kvno, keys, salt, since: UNIX_EPOCH, until: None }
+    VersionedKeys { kvno, keys: keys.into(), salt, since: UNIX_EPOCH, until: None }
 }
 
 fn random_keys() -> VersionedKeys {
@@ -57,7 +57,7 @@ pub(crate) fn kdc() -> Kdc {
     let principals = Principals::new();
     let add = |name: Principal, kind: Kind, versioned: VersionedKeys, change: fn(&mut Entry)| {
         let mut entry = Entry::new(name, kind);
-        entry.keys = vec![versioned];
+        entry.keys = smallvec::smallvec![versioned];
         change(&mut entry);
         principals.insert(entry);
     };

@@ -70,7 +70,7 @@ impl Ledger {
     fn with<T>(&self, user: &Principal, act: impl FnOnce(&mut Record) -> T) -> T {
         // A record is changed in one assignment or counted up: a panic elsewhere leaves none half done.
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        act(users.entry(user.components.clone()).or_default())
+        act(users.entry(user.components.to_vec()).or_default())
     }
 }
 

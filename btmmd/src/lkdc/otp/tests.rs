@@ -39,7 +39,7 @@ impl World {
         Self {
             judge: Judge::new(fresh_key(), Ledger::new()),
             totp: TotpSecret::from_bytes(SECRET),
-            password: VersionedKeys { kvno: 1, keys: keys.to_vec(), salt: Some(salt.to_owned()), since: now(), until: None },
+            password: VersionedKeys { kvno: 1, keys: keys.as_slice().into(), salt: Some(salt.to_owned()), since: now(), until: None },
             armor: fresh_key(),
             alice: Principal::user("alice"),
         }

@@ -74,7 +74,7 @@ mod tests {
     fn reply_keys_agree_with_rfc_8636_section_8() {
         let client = Principal::user("lha");
         // The vectors take both names for NT-PRINCIPAL.
-        let server = Principal { name_type: 1, components: vec!["krbtgt".into(), "SU.SE".into()] };
+        let server = Principal { name_type: 1, components: smallvec::smallvec!["krbtgt".into(), "SU.SE".into()] };
         let exchange = Exchange { realm: "SU.SE", client: &client, server: &server, as_req: &[0xaa; 10], pk_as_rep: &[0xbb; 9] };
         for (kdf, expected) in [
             (PkinitKdf::Sha1, "e6ab38c9413e035bb079201ed0b6b73d8d49a814a737c04ee6649614206f73ad"),

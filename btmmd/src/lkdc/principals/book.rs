@@ -181,7 +181,7 @@ impl Book {
         for user in self.users.keys().chain(names.users.keys()).chain([&names.account]) {
             let mut entry = Entry::new(Principal::user(user), Kind::User { local: names.local(user) });
             if let Some(kept) = self.users.get(user) {
-                entry.keys.clone_from(&kept.keys);
+                entry.keys = kept.keys.as_slice().into();
                 entry.totp.clone_from(&kept.totp);
             }
             entries.push(entry);
@@ -189,13 +189,13 @@ impl Book {
         for (service, kept) in &self.services {
             for host in names.hosts() {
                 let mut entry = Entry::new(Principal::service(service, &host), Kind::Service);
-                entry.keys.clone_from(&kept.keys);
+                entry.keys = kept.keys.as_slice().into();
                 entry.strength.clone_from(&kept.strength);
                 entries.push(entry);
             }
         }
         let mut krbtgt = Entry::new(Principal::krbtgt(self.realm.as_str()), Kind::Krbtgt);
-        krbtgt.keys.clone_from(&self.krbtgt);
+        krbtgt.keys = self.krbtgt.as_slice().into();
         entries.push(krbtgt);
         entries
     }

@@ -2,12 +2,21 @@
 
 use std::time::SystemTime;
 
+use smallvec::SmallVec;
+
 use super::strength::Strength;
 use super::totp::TotpSecret;
 use crate::lkdc::crypto::{Etype, Key};
 use crate::lkdc::name::Principal;
 
-/// What is known of one principal.
+/// Keys of one version: there are four encryption types.
+pub type Keys = SmallVec<[Key; 4]>;
+
+/// Keys of several versions; mostly there is one.
+pub type Versions = SmallVec<[VersionedKeys; 1]>;
+
+/// What is known of one principal. It lies in one place as far as it can: of a hundred thousand each is out of every cache when it is asked
+/// for, and each place it is in costs a trip to memory.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its name.
@@ -15,7 +24,7 @@ pub struct Entry {
     /// What it is.
     pub kind: Kind,
     /// Its keys, the newest version first. Without any it proves itself by a certificate, or not at all.
-    pub keys: Vec<VersionedKeys>,
+    pub keys: Versions,
     /// A user's second factor: when there is one, the password alone is not enough.
     pub totp: Option<TotpSecret>,
     /// What a service asks of its clients: any one of these. Empty asks for nothing.
@@ -46,7 +55,7 @@ pub struct VersionedKeys {
     /// The version, counted from 1.
     pub kvno: u32,
     /// The keys, the strongest first.
-    pub keys: Vec<Key>,
+    pub keys: Keys,
     /// What the password was salted with; `None` for random keys.
     pub salt: Option<String>,
     /// When they were made.
@@ -58,7 +67,7 @@ pub struct VersionedKeys {
 impl Entry {
     /// An enabled entry without keys, second factor or demands.
     pub fn new(name: Principal, kind: Kind) -> Self {
-        Self { name, kind, keys: Vec::new(), totp: None, strength: Vec::new(), enabled: true }
+        Self { name, kind, keys: Versions::new(), totp: None, strength: Vec::new(), enabled: true }
     }
 
     /// The newest keys.

@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::name::Principal;
 pub use book::{Book, Names};
-pub use entry::{Entry, Kind, VersionedKeys};
+pub use entry::{Entry, Keys, Kind, VersionedKeys, Versions};
 pub use linux::FileError;
 pub use register::{Register, RegisterError, SharedRegister};
 pub use strength::Strength;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::book::{Book, Service, User};
-use super::entry::VersionedKeys;
+use super::entry::{Keys, VersionedKeys};
 use super::strength::Strength;
 use super::totp::TotpSecret;
 use crate::lkdc::crypto::{Etype, Key};
@@ -165,7 +165,7 @@ fn versions_in(versions: &[StoredVersion]) -> Result<Vec<VersionedKeys>, NotStor
 }
 
 fn version_in(stored: &StoredVersion) -> Result<VersionedKeys, NotStored> {
-    let mut keys = Vec::with_capacity(stored.keys.len());
+    let mut keys = Keys::new();
     for etype in Etype::ALL {
         if let Some(secret) = stored.keys.get(&etype.number()) {
             keys.push(Key::new(etype, &secret.reveal()?).map_err(|_| NotStored::Value("a key has not the length of its etype"))?);

@@ -15,7 +15,7 @@ fn version(kvno: u32, etypes: &[Etype], until: Option<SystemTime>) -> VersionedK
 
 fn service() -> Entry {
     let mut entry = Entry::new(Principal::service("host", "imac"), Kind::Service);
-    entry.keys = vec![
+    entry.keys = smallvec::smallvec![
         version(2, &[Etype::Aes256CtsHmacSha384_192, Etype::Aes128CtsHmacSha1_96], None),
         version(1, &[Etype::Aes128CtsHmacSha1_96], Some(at(100))),
     ];

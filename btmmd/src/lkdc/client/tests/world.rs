@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rasn_kerberos::KrbError;
+use smallvec::smallvec;
 
 use crate::entropy::SystemEntropy;
 use crate::lkdc::asn1;
@@ -16,7 +17,7 @@ use crate::lkdc::kdc::preauth::Mechanism;
 use crate::lkdc::kdc::timestamp::EncryptedTimestamp;
 use crate::lkdc::kdc::{Kdc, Settings};
 use crate::lkdc::name::{Principal, RealmName};
-use crate::lkdc::principals::{Entry, Kind, Principals, VersionedKeys};
+use crate::lkdc::principals::{Entry, Kind, Principals, VersionedKeys, Versions};
 
 pub const PASSWORD: &str = "correct horse";
 const HOST: &str = "imac.alice.btmm.internal";
@@ -39,11 +40,11 @@ pub fn start() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-fn versioned(keys: Vec<Key>, salt: Option<String>) -> Vec<VersionedKeys> {
-    vec![VersionedKeys { kvno: 1, keys, salt, since: start(), until: None }]
+fn versioned(keys: Vec<Key>, salt: Option<String>) -> Versions {
+    smallvec![VersionedKeys { kvno: 1, keys: keys.into(), salt, since: start(), until: None }]
 }
 
-fn random_keys() -> Vec<VersionedKeys> {
+fn random_keys() -> Versions {
     versioned(Etype::ALL.iter().map(|etype| Key::random(*etype, &mut SystemEntropy)).collect(), None)
 }
 
