@@ -24,8 +24,7 @@ use subject::{Subject, on_cores, start_mit, start_ours, undisturbed};
 
 /// Pairs of ours and baseline, in turn; the medians count.
 const PAIRS: usize = 5;
-/// The same where less than a tenth is looked for, or the slowest in a hundred: a pause of the whole machine is as long as what it is that
-/// makes these. Few enough that none of [`MANY`] is asked for twice.
+/// The same where less than a tenth is looked for. Few enough that none of [`MANY`] is asked for twice.
 const CLOSE_PAIRS: usize = 15;
 /// Requests in one measurement.
 const REQUESTS: usize = 5000;
@@ -141,17 +140,17 @@ impl Bench<'_> {
             }
         };
         Ok(vec![
-            ("as", compare(&subjects, Better::More, PAIRS, password)?),
-            ("pkinit", compare(&subjects, Better::More, PAIRS, certificate(false))?),
-            ("pkinit-reuse", compare(&subjects, Better::More, PAIRS, certificate(true))?),
-            ("tgs", compare(&subjects, Better::More, PAIRS, ticket)?),
+            ("as", compare(&subjects, Better::More, password)?),
+            ("pkinit", compare(&subjects, Better::More, certificate(false))?),
+            ("pkinit-reuse", compare(&subjects, Better::More, certificate(true))?),
+            ("tgs", compare(&subjects, Better::More, ticket)?),
         ])
     }
 
     /// 99th percentile of the time to a ticket, with one core, at `rate` requests per second.
     fn latency(&self, rate: f64) -> Result<Medians> {
         let subjects = undisturbed(ONE.kdc, || self.start(1))?;
-        compare(&subjects, Better::Less, CLOSE_PAIRS, |subject| {
+        compare(&subjects, Better::Less, |subject| {
             let load = requests::by_password(&self.realm, REQUESTS)?;
             let mut latencies = undisturbed(ONE.load, || self.machine.node.enter(|| load.latencies(subject.address, rate))?)?;
             latencies.sort_by(f64::total_cmp);
@@ -186,9 +185,9 @@ impl Bench<'_> {
     }
 }
 
-fn compare(subjects: &Subjects, better: Better, pairs: usize, measure: impl Fn(&Subject) -> Result<f64>) -> Result<Medians> {
+fn compare(subjects: &Subjects, better: Better, measure: impl Fn(&Subject) -> Result<f64>) -> Result<Medians> {
     let (mut ours, mut theirs) = (Vec::new(), vec![Vec::new(); subjects.theirs.len()]);
-    for round in 0..=pairs {
+    for round in 0..=PAIRS {
         let own = measure(&subjects.ours)?;
         let others = subjects.theirs.iter().map(&measure).collect::<Result<Vec<f64>>>()?;
         // The first round warms up.
