@@ -11,8 +11,6 @@ use crate::account::key::KeyError;
 
 /// The most certificates that a message may bring. Ours bring one.
 const MAX_CERTIFICATES: usize = 8;
-/// The most attributes that a signer may sign.
-const MAX_ATTRIBUTES: usize = 16;
 
 /// Why a signed message was refused or could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,27 +147,32 @@ impl<'a> SignerInfo<'a> {
     }
 
     /// The contents of the attributes content-type and message-digest, each there exactly once and with one value (RFC 5652 §11).
+    ///
+    /// Besides them only the time of signing is known, and nothing else is passed over. The same key signs octets in IKE_AUTH of which its
+    /// peer chooses the first eight and a nonce (RFC 7296 §2.15): with room for anything in an attribute that nobody reads, these could be
+    /// made to look like signed attributes.
     fn required_attributes(&self) -> Result<(&'a [u8], &'a [u8]), DerError> {
         const WHAT: &str = "the signed attributes";
-        let (mut content_type, mut message_digest) = (None, None);
+        let (mut content_type, mut message_digest, mut signing_time) = (None, None, None);
         let mut attributes = self.attributes.values();
-        for _ in 0..MAX_ATTRIBUTES {
-            if attributes.is_empty() {
-                return content_type.zip(message_digest).ok_or(DerError(WHAT));
-            }
+        while !attributes.is_empty() {
             let mut attribute = attributes.take(der::SEQUENCE, WHAT)?.values();
-            let (place, tag) = match attribute.take(der::OID, WHAT)?.contents {
-                oid::CONTENT_TYPE => (&mut content_type, der::OID),
-                oid::MESSAGE_DIGEST => (&mut message_digest, der::OCTET_STRING),
-                _ => continue,
-            };
+            let name = attribute.take(der::OID, WHAT)?.contents;
             let mut values = attribute.take(der::SET, WHAT)?.values();
-            if place.replace(values.take(tag, WHAT)?.contents).is_some() {
+            attribute.finish(WHAT)?;
+            let value = values.next(WHAT)?;
+            values.finish(WHAT)?;
+            let place = match (name, value.tag) {
+                (oid::CONTENT_TYPE, der::OID) => &mut content_type,
+                (oid::MESSAGE_DIGEST, der::OCTET_STRING) => &mut message_digest,
+                (oid::SIGNING_TIME, der::UTC_TIME | der::GENERALIZED_TIME) => &mut signing_time,
+                _ => return Err(DerError(WHAT)),
+            };
+            if place.replace(value.contents).is_some() {
                 return Err(DerError(WHAT));
             }
-            values.finish(WHAT)?;
         }
-        Err(DerError(WHAT))
+        content_type.zip(message_digest).ok_or(DerError(WHAT))
     }
 }
 
@@ -192,10 +195,20 @@ pub(crate) fn sign(content_type: &[u8], content: &[u8], signatory: &Signatory) -
 }
 
 /// The same, by a key that signs over this digest, under this name.
-fn sign_with((digest, algorithm): (Digest, Oid), content_type: &[u8], content: &[u8], signatory: &Signatory) -> Result<Vec<u8>, CmsError> {
-    let message_digest = digest.of(content);
-    let mut attributes =
-        [attribute(oid::CONTENT_TYPE, &der::oid(content_type)), attribute(oid::MESSAGE_DIGEST, &der::octets(message_digest.as_ref()))];
+fn sign_with(how: (Digest, Oid), content_type: &[u8], content: &[u8], signatory: &Signatory) -> Result<Vec<u8>, CmsError> {
+    let message_digest = how.0.of(content);
+    let attributes =
+        vec![attribute(oid::CONTENT_TYPE, &der::oid(content_type)), attribute(oid::MESSAGE_DIGEST, &der::octets(message_digest.as_ref()))];
+    sign_attributes(how, attributes, content_type, content, signatory)
+}
+
+fn sign_attributes(
+    (digest, algorithm): (Digest, Oid),
+    mut attributes: Vec<Vec<u8>>,
+    content_type: &[u8],
+    content: &[u8],
+    signatory: &Signatory,
+) -> Result<Vec<u8>, CmsError> {
     attributes.sort_unstable();
     let attributes: Vec<&[u8]> = attributes.iter().map(Vec::as_slice).collect();
     let signature = signatory.key.sign(&der::value(der::SET, &attributes))?;

@@ -13,6 +13,9 @@ pub(crate) const CONTENT_TYPE: Oid = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9,
 /// id-messageDigest, 1.2.840.113549.1.9.4 (RFC 5652 §11.2).
 pub(crate) const MESSAGE_DIGEST: Oid = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
 
+/// id-signingTime, 1.2.840.113549.1.9.5 (RFC 5652 §11.3).
+pub(crate) const SIGNING_TIME: Oid = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5];
+
 /// id-pkinit-authData, 1.3.6.1.5.2.3.1 (RFC 4556 §3.2.1).
 pub(crate) const PKINIT_AUTH_DATA: Oid = &[0x2b, 6, 1, 5, 2, 3, 1];
 /// id-pkinit-DHKeyData, 1.3.6.1.5.2.3.2 (RFC 4556 §3.2.3.1).

@@ -149,6 +149,30 @@ fn content_of_another_type_is_refused_inside_and_in_the_attributes() {
 }
 
 #[test]
+fn a_signature_over_anything_but_known_attributes_is_none() {
+    let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
+    let how = VerifyingKey::from_spki(laptop.spki()).unwrap().kind.signs_with();
+    let known =
+        || vec![attribute(oid::CONTENT_TYPE, &der::oid(TYPE)), attribute(oid::MESSAGE_DIGEST, &der::octets(how.0.of(b"content").as_ref()))];
+    let judge = |attributes: Vec<Vec<u8>>| verify(&sign_attributes(how, attributes, TYPE, b"content", &laptop).unwrap());
+    let with = |attribute: Vec<u8>| judge([known(), vec![attribute]].concat());
+    let time = der::value(der::UTC_TIME, &[b"270101000000Z"]);
+    assert_eq!(judge(known()).unwrap(), b"content");
+    assert_eq!(with(attribute(oid::SIGNING_TIME, &time)).unwrap(), b"content");
+    // What IKE_AUTH signs could be read as the first of these: it begins as its peer likes, and ends in octets of nobody's choice.
+    for strange in [
+        der::sequence(&[&der::oid(&[0x55; 200])]),
+        attribute(&[0x2a, 4], &der::octets(b"swallowed")),
+        attribute(oid::SIGNING_TIME, &der::octets(b"swallowed")),
+        attribute(oid::SIGNING_TIME, &[time.clone(), time.clone()].concat()),
+        attribute(oid::CONTENT_TYPE, &der::oid(TYPE)),
+        der::sequence(&[&der::oid(oid::SIGNING_TIME), &der::value(der::SET, &[&time]), &der::octets(b"swallowed")]),
+    ] {
+        assert!(matches!(with(strange), Err(CmsError::Malformed(_))));
+    }
+}
+
+#[test]
 fn changed_content_is_told_from_a_wrong_signature() {
     let laptop = signatory(&account(), "laptop", KeyAlgorithm::EcdsaP256, now());
     let message = sign(TYPE, b"content", &laptop).unwrap();
