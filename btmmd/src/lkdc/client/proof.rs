@@ -12,6 +12,7 @@ use super::request;
 use super::wish::{Secrets, TimestampUse, Wish};
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::Key;
+use crate::lkdc::crypto::dh::DhGroup;
 use crate::lkdc::fast::Armor;
 use crate::lkdc::fast::challenge::Challenge;
 use crate::lkdc::kdc::preauth::pa;
@@ -122,11 +123,12 @@ impl Proof<'_> {
     }
 
     fn sign(&self, certificate: &Certificate, draft: &Draft, entropy: &mut dyn Entropy) -> Result<(Proving, Vec<PaData>), ClientError> {
-        let groups = self.offers.groups.as_deref().unwrap_or(&certificate.groups);
-        let group = groups.iter().find(|group| certificate.groups.contains(group)).ok_or_else(|| self.no_method())?;
+        let accepted = |group: &&DhGroup| self.offers.groups.as_ref().is_none_or(|groups| groups.contains(group));
+        let group = certificate.groups.iter().find(accepted).ok_or_else(|| self.no_method())?;
         let token = self.offers.find(pa::AS_FRESHNESS).filter(|token| !token.is_empty());
-        let question =
-            PkinitQuestion { req_body: &draft.req_body, nonce: draft.nonce(), freshness_token: token, group: *group, may_reuse: true };
+        // Armor is made by who knows nothing yet: its KDC has to sign for this very request.
+        let may_reuse = !self.wish.client.principal.is_anonymous();
+        let question = PkinitQuestion { req_body: &draft.req_body, nonce: draft.nonce(), freshness_token: token, group: *group, may_reuse };
         let (asked, value) = certificate::question(certificate, &question, draft.now, entropy)?;
         Ok((Proving::Certificate(asked), vec![piece(pa::PK_AS_REQ, value)]))
     }

@@ -60,6 +60,11 @@ impl DhGroup {
         [Self::Modp14, Self::Modp16, Self::Modp2].into_iter().find(|group| group.prime() == Some(prime))
     }
 
+    /// Whether its numbers are taken modulo a prime, as in RFC 2412.
+    pub fn is_modular(self) -> bool {
+        self.modp().is_some()
+    }
+
     fn modp(self) -> Option<&'static Modp> {
         match self {
             Self::Modp2 => Some(&GROUP_2),

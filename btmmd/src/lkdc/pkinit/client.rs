@@ -243,7 +243,7 @@ impl KdcTrust<'_> {
     }
 }
 
-/// The groups that a KDC offers in the e-data of KDC_ERR_DH_KEY_PARAMETERS_NOT_ACCEPTED, its favourite first.
+/// The groups that a KDC offers in the e-data of KDC_ERR_DH_KEY_PARAMETERS_NOT_ACCEPTED, in its order.
 pub fn groups_offered(typed_data: &[u8]) -> Result<Vec<DhGroup>, PkinitClientError> {
     const WHAT: &str = "e-data";
     let mut list = Value::only(typed_data, der::SEQUENCE, WHAT)?.values();

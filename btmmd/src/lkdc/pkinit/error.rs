@@ -116,7 +116,7 @@ impl PkinitError {
         match self.code() {
             65 => Some((TD_DH_PARAMETERS, der::sequence(&[&groups.concat()]))),
             70 => Some((TD_TRUSTED_CERTIFIERS, der::sequence(&[&principal_identifier(authority, false)?]))),
-            71 => Some((TD_INVALID_CERTIFICATES, der::sequence(&[&principal_identifier(client_certificate?, true)?]))),
+            71 | 72 => Some((TD_INVALID_CERTIFICATES, der::sequence(&[&principal_identifier(client_certificate?, true)?]))),
             78 => Some((TD_CERT_DIGEST_ALGORITHMS, cert_digests())),
             80 => Some((TD_CMS_DIGEST_ALGORITHMS, cms_digests())),
             _ => None,

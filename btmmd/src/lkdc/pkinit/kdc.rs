@@ -191,7 +191,10 @@ impl PkinitKdc {
         let certificate = PaPkAsReq::parse(request.value)
             .ok()
             .and_then(|message| SignedData::parse(message.signed_auth_pack, oid::PKINIT_AUTH_DATA).ok()?.certificate().ok());
-        let groups = DhGroup::ACCEPTABLE.map(group::algorithm);
+        // MIT's clients stop reading at the first that they do not know, and know modular ones only.
+        let mut groups = DhGroup::ACCEPTABLE;
+        groups.sort_by_key(|group| !group.is_modular());
+        let groups = groups.map(group::algorithm);
         let data = error.typed_data(&self.believers.trust().ca, certificate, &groups);
         Refused { error, data }
     }
