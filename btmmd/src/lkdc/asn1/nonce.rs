@@ -38,7 +38,8 @@ fn decode<T: rasn::Decode>(
     body: impl FnOnce(&mut T) -> &mut KdcReqBody,
 ) -> Result<T, Asn1Error> {
     let Some((place, nonce)) = nonce else { return super::decode(message) };
-    let mut positive = message.to_vec();
+    // A request in armor can hold a password.
+    let mut positive = zeroize::Zeroizing::new(message.to_vec());
     if let Some(octets) = positive.get_mut(place) {
         octets.fill(1);
     }

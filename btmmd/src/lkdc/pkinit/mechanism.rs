@@ -8,7 +8,7 @@ use super::error::{PkinitError, Refused};
 use super::kdc::{PkinitKdc, PkinitRequest, Who};
 use crate::account::roster::KeyHash;
 use crate::entropy::Entropy;
-use crate::lkdc::asn1;
+use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Etype, Key, usage};
 use crate::lkdc::kdc::earned::{Certified, Earned};
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
@@ -89,8 +89,8 @@ impl Mechanism for Pkinit {
 fn key_exchange(reply_key: &Key, entropy: &mut dyn Entropy) -> (PaData, Key) {
     let etype = reply_key.etype();
     let contribution = Key::random(etype, entropy);
-    let plain = asn1::encode(&EncryptionKey { r#type: etype.number(), value: contribution.bytes().to_vec().into() });
-    let cipher = reply_key.encrypt(usage::PA_PKINIT_KX, &zeroize::Zeroizing::new(plain), entropy);
+    let plain = Der::of(|der| der.typed(etype.number(), contribution.bytes()));
+    let cipher = reply_key.encrypt(usage::PA_PKINIT_KX, &plain, entropy);
     let sealed = EncryptedData { etype: etype.number(), kvno: None, cipher: cipher.into() };
     let padata = PaData { r#type: pa::PKINIT_KX, value: asn1::encode(&sealed).into() };
     (padata, session_key(&contribution, reply_key))
@@ -100,9 +100,10 @@ fn key_exchange(reply_key: &Key, entropy: &mut dyn Entropy) -> (PaData, Key) {
 pub fn session_key_of(value: &[u8], reply_key: &Key) -> Option<Key> {
     let sealed: EncryptedData = asn1::decode(value).ok()?;
     let plain = reply_key.decrypt(usage::PA_PKINIT_KX, &sealed.cipher).ok()?;
-    let contribution: EncryptionKey = asn1::decode(&plain).ok()?;
-    let contribution = Key::new(Etype::from_number(contribution.r#type)?, &contribution.value).ok()?;
-    Some(session_key(&contribution, reply_key))
+    let mut message: EncryptionKey = asn1::decode(&plain).ok()?;
+    let contribution = Etype::from_number(message.r#type).and_then(|etype| Key::new(etype, &message.value).ok());
+    asn1::wipe(&mut message.value);
+    Some(session_key(&contribution?, reply_key))
 }
 
 fn session_key(contribution: &Key, reply_key: &Key) -> Key {
