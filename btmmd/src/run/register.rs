@@ -39,8 +39,8 @@ impl Daemon {
         {
             return Ok(register.clone());
         }
-        // Old keys are kept as long as a ticket can live, renewals included.
-        let longest = self.config.lkdc.renew_life.duration();
+        // Old keys are kept as long as a ticket can live: renewed to the last, or begun as late as may be.
+        let longest = self.config.lkdc.renew_life.duration() + self.config.lkdc.ticket_life.duration();
         let register = SharedRegister::new(Register::open(&self.paths.state, names, longest, SystemTime::now(), &mut SystemEntropy)?);
         self.register = Some(register.clone());
         Ok(register)

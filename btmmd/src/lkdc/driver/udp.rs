@@ -10,8 +10,8 @@ use crate::clock;
 use crate::lkdc::asn1::MAX_MESSAGE;
 use crate::lkdc::kdc::event::{Source, Transport};
 
-/// Requests answered before other tasks of the thread have their turn.
-const TURN: usize = 64;
+/// After this long other tasks of the thread have their turn: a datagram can be cheap, or a certificate's signature.
+const TURN: Duration = Duration::from_millis(2);
 /// Pause after the system could not receive.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -23,7 +23,8 @@ pub(super) async fn serve(socket: UdpSocket, desk: Desk) {
             tracing::warn!(%error, "the KDC cannot receive");
             tokio::time::sleep(PAUSE).await;
         }
-        for _ in 0..TURN {
+        let over = clock::monotonic() + TURN;
+        while clock::monotonic() < over {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, remote)) => answer(&socket, &desk, buffer.get(..length).unwrap_or_default(), remote),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -7,18 +7,10 @@ use super::{FastError, PA_ENCRYPTED_CHALLENGE};
 use crate::entropy::Entropy;
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
-use crate::lkdc::principals::Strength;
 
 /// A password proven inside armor, by both sides.
 #[derive(Clone, Copy, Debug)]
 pub struct EncryptedChallenge;
-
-impl EncryptedChallenge {
-    /// Whether a password alone proves the client.
-    fn is_for(asked: &Asked<'_>) -> bool {
-        asked.client_key.is_some() && asked.entry.is_some_and(|entry| entry.totp.is_none())
-    }
-}
 
 impl Mechanism for EncryptedChallenge {
     fn takes(&self) -> i32 {
@@ -26,7 +18,7 @@ impl Mechanism for EncryptedChallenge {
     }
 
     fn offer(&self, asked: &Asked<'_>, _: &mut dyn Entropy) -> Vec<PaData> {
-        if asked.armor.is_none() || !Self::is_for(asked) {
+        if asked.armor.is_none() || asked.sole_key().is_none() {
             return Vec::new();
         }
         vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: Vec::new().into() }]
@@ -35,7 +27,7 @@ impl Mechanism for EncryptedChallenge {
     fn judge(&self, asked: &Asked<'_>, value: &[u8], entropy: &mut dyn Entropy) -> Result<Verdict, Refusal> {
         let failed = |reason: String| Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, reason);
         let armor = asked.armor.ok_or_else(|| failed("an encrypted challenge outside of armor".to_owned()))?;
-        if !Self::is_for(asked) {
+        if asked.sole_key().is_none() {
             return Err(failed("an encrypted challenge does not prove this client".to_owned()));
         }
         let mut refusal = failed("wrong password".to_owned());
@@ -46,7 +38,7 @@ impl Mechanism for EncryptedChallenge {
                 Ok(once) => {
                     let answer = challenge.answer(asked.now, entropy);
                     let padata = vec![PaData { r#type: PA_ENCRYPTED_CHALLENGE, value: answer.into() }];
-                    let proof = Proof::by(Strength::Password, &once);
+                    let proof = Proof::by_key(asked, &once);
                     return Ok(Verdict::Proven(Proof { reply_key: Some(long_term), padata, ..proof }));
                 }
                 Err(error @ FastError::Skew(_)) => return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, error.to_string())),

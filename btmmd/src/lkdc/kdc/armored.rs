@@ -68,7 +68,7 @@ static NOBODY: LazyLock<Principal> = LazyLock::new(Principal::anonymous);
 
 /// The KRB-ERROR for a request that came in armor. What it is about is inside; outside is only its number.
 pub fn error(kdc: &Kdc, armor: &FastRequest, refusal: &Refusal, story: &Story, now: SystemTime, entropy: &mut dyn Entropy) -> Vec<u8> {
-    let bare = Refusal::new(refusal.code, refusal.reason.clone());
+    let bare = Refusal { data: EData::None, ..refusal.clone() };
     let inner = kdc.error(&bare, story, now);
     let outer = Refusal::new(refusal.code, "see inside the armor").with_methods(vec![armor.error(&inner, methods(&refusal.data), entropy)]);
     let client = if armor.options.hides_client() {

@@ -7,14 +7,15 @@ use zeroize::Zeroizing;
 
 use super::earned::Earned;
 use super::error::{EData, ErrorCode, Refusal};
+use super::event::Exchange;
 use super::message::{self, Reply, ReplyPart};
 use super::options::Flags;
 use super::policy::{Times, Wanted};
 use super::preauth::{Asked, Proof, Verdict, pa};
 use super::ticket::{self, Contents};
 use super::{
-    Kdc, Request, Story, armored, common_etypes, demand, etype_info, indicator, malformed, may_be_machine, realm_of, replay, sealing_key,
-    session_etype,
+    Kdc, Request, Story, armored, check_named, check_version, common_etypes, demand, etype_info, indicator, malformed, may_be_machine,
+    must_have_key, realm_of, replay, sealing_key, session_etype,
 };
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::time::to_seconds;
@@ -30,6 +31,7 @@ const TGS_ONLY: Flags = Flags::RENEW.with(Flags::VALIDATE).with(Flags::PROXY).wi
 /// Answers an AS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
     let AsReq(message) = asn1::nonce::request(request.bytes, |request: &mut AsReq| &mut request.0.req_body).map_err(malformed)?;
+    check_version(&message, Exchange::As)?;
     let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
     let outer_padata = message.padata.unwrap_or_default();
     let armor = armored::initial(kdc, request, &outer_padata, outer_body)?;
@@ -87,9 +89,8 @@ impl Initial {
             return Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, "an option that needs a ticket"));
         }
         let (service, service_entry) = kdc.open_service(&service, options.has(Flags::CANONICALIZE))?;
-        if matches!(service_entry.kind, Kind::User { .. }) {
-            return Err(Refusal::new(ErrorCode::KDC_ERR_MUST_USE_USER2USER, format!("{service} is a user, not a service")));
-        }
+        must_have_key(&service, &service_entry)?;
+        check_named(&client, &service_entry)?;
         Ok(Self { client, entry, crealm, service, service_entry, options })
     }
 }
@@ -140,18 +141,18 @@ fn find_client(kdc: &Kdc, client: &Principal, options: Flags) -> Result<(String,
     Ok((kdc.realm().to_string(), entry))
 }
 
-/// Lets the mechanisms judge what came along, in the order in which it came.
+/// Lets each mechanism judge what came along for it, once: a proof costs up to a millisecond, and a message has room for hundreds.
 fn prove(kdc: &Kdc, view: &Asked<'_>, request: &Request<'_>, entropy: &mut dyn Entropy) -> Result<Proof, Refusal> {
     let mut first_refusal = None;
-    for padata in view.padata {
-        let Some(mechanism) = kdc.mechanisms.iter().find(|mechanism| mechanism.takes() == padata.r#type) else { continue };
+    for mechanism in &kdc.mechanisms {
+        let Some(padata) = view.padata.iter().find(|padata| padata.r#type == mechanism.takes()) else { continue };
         match mechanism.judge(view, &padata.value, entropy) {
             Ok(Verdict::Proven(proof)) => {
                 kdc.spend(replay::proof_digest(padata.r#type, &proof.once), request)?;
                 return Ok(proof);
             }
             Ok(Verdict::More(mut methods)) => {
-                methods.extend(view.entry.and_then(|entry| etype_info::etype_info2(entry, view.etypes)));
+                methods.extend(etype_info::etype_info2(view));
                 let reason = "the next message of the exchange";
                 return Err(Refusal::new(ErrorCode::KDC_ERR_MORE_PREAUTH_DATA_REQUIRED, reason).with_methods(methods));
             }
@@ -176,7 +177,7 @@ fn prove(kdc: &Kdc, view: &Asked<'_>, request: &Request<'_>, entropy: &mut dyn E
 fn methods(kdc: &Kdc, view: &Asked<'_>, entropy: &mut dyn Entropy) -> Vec<PaData> {
     let mut methods: Vec<PaData> = kdc.mechanisms.iter().flat_map(|mechanism| mechanism.offer(view, entropy)).collect();
     methods.push(armored::welcome());
-    methods.extend(view.entry.and_then(|entry| etype_info::etype_info2(entry, view.etypes)));
+    methods.extend(etype_info::etype_info2(view));
     methods
 }
 

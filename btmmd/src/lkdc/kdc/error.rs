@@ -26,6 +26,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Not version 5.
+    KDC_ERR_BAD_PVNO = 3,
     /// Client not found.
     KDC_ERR_C_PRINCIPAL_UNKNOWN = 6,
     /// Service not found.
@@ -78,8 +80,6 @@ codes! {
     KRB_AP_ERR_SKEW = 37,
     /// Sent from an address that the ticket does not list.
     KRB_AP_ERR_BADADDR = 38,
-    /// Not version 5.
-    KRB_AP_ERR_BADVERSION = 39,
     /// A message of another kind.
     KRB_AP_ERR_MSG_TYPE = 40,
     /// The checksum does not cover what was sent.
@@ -160,8 +160,10 @@ pub enum EData {
 pub struct Refusal {
     /// The number that the client is told.
     pub code: ErrorCode,
-    /// Why, for the audit log and `e-text`. Names what was wrong, never a secret.
+    /// Why, for the audit log and, unless `told` says otherwise, `e-text`. Names what was wrong, never a secret.
     pub reason: Cow<'static, str>,
+    /// What the client is told in its place, where the reason would help who guesses.
+    pub told: Option<&'static str>,
     /// What lets the client do better.
     pub data: EData,
 }
@@ -169,7 +171,17 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without data.
     pub fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, reason: reason.into(), data: EData::None }
+        Self { code, reason: reason.into(), told: None, data: EData::None }
+    }
+
+    /// The same, with the reason for the audit log alone.
+    pub fn telling(self, told: &'static str) -> Self {
+        Self { told: Some(told), ..self }
+    }
+
+    /// The `e-text`.
+    pub fn text(&self) -> &str {
+        self.told.unwrap_or(&self.reason)
     }
 
     /// The same with METHOD-DATA.

@@ -2,32 +2,25 @@
 
 use rasn_kerberos::PaData;
 
-use super::preauth::pa;
+use super::preauth::{Asked, pa};
 use crate::lkdc::asn1::Der;
-use crate::lkdc::crypto::Etype;
-use crate::lkdc::principals::{Entry, Kind};
+use crate::lkdc::principals::Kind;
 
-/// The encryption types of `etypes` that the client has keys for, in that order, with the salt of each. `None` when it has none, or when
-/// its keys are random.
-pub fn etype_info2(entry: &Entry, etypes: &[Etype]) -> Option<PaData> {
-    let current = entry.current()?;
+/// Encryption type and salt of the key that the client is to prove itself with: one, since a conversation rests on one (RFC 9588 §3.1).
+/// `None` when it has no key of a type that both speak, or when its keys are random.
+pub fn etype_info2(asked: &Asked<'_>) -> Option<PaData> {
+    let (entry, key) = asked.entry.zip(asked.client_key)?;
     if !matches!(entry.kind, Kind::User { .. }) {
-        return None;
-    }
-    let known: Vec<Etype> = etypes.iter().copied().filter(|etype| current.key(*etype).is_some()).collect();
-    if known.is_empty() {
         return None;
     }
     let value = Der::of(|der| {
         der.sequence(|der| {
-            for etype in known {
-                der.sequence(|der| {
-                    der.field(0, |der| der.integer(etype.number().into()));
-                    if let Some(salt) = &current.salt {
-                        der.field(1, |der| der.string(salt));
-                    }
-                });
-            }
+            der.sequence(|der| {
+                der.field(0, |der| der.integer(key.etype().number().into()));
+                if let Some(salt) = &entry.current().and_then(|current| current.salt.as_ref()) {
+                    der.field(1, |der| der.string(salt));
+                }
+            });
         });
     });
     Some(PaData { r#type: pa::ETYPE_INFO2, value: value.to_vec().into() })

@@ -1,15 +1,18 @@
 //! How a ticket was earned, as it stands in the ticket: authentication indicators (RFC 8129) for everybody, and the machine for the KDC
 //! itself, inside a container that only the KDC can fill (RFC 7751).
 
+use std::time::SystemTime;
+
 use rasn::prelude::*;
 use rasn_kerberos::{AuthorizationData, AuthorizationDataValue, VerifierMac};
 use zeroize::Zeroizing;
 
 use super::earned::{Certified, Earned};
+use super::error::{ErrorCode, Refusal};
 use super::ticket::{Contents, Opened, ServiceKey};
 use crate::lkdc::asn1::{self, Der};
-use crate::lkdc::crypto::{Key, usage};
-use crate::lkdc::principals::Strength;
+use crate::lkdc::crypto::{Etype, usage};
+use crate::lkdc::principals::{Entry, Strength};
 
 /// `AD-CAMMAC`.
 const CAMMAC: i32 = 96;
@@ -84,19 +87,27 @@ fn verifier(der: &mut Der, with: &ServiceKey<'_>, data: &[u8]) {
 }
 
 /// What a ticket of ours says of its client's proof, and the rest of its authorization data, encoded each, which later tickets carry on.
-/// A container that we did not make says nothing.
-pub fn read(ticket: &Opened, krbtgt: &Key) -> (Earned, Vec<u8>) {
+///
+/// # Errors
+/// A container that no key of the ticket granting service vouches for, of those that are still good: what it says of its client's machine
+/// cannot be believed, and must not be overlooked.
+pub fn read(ticket: &Opened, krbtgt: &Entry, now: SystemTime) -> Result<(Earned, Vec<u8>), Refusal> {
     let (mut earned, mut rest) = (Earned::default(), Vec::new());
     for value in &ticket.authorization {
         match cammac(value) {
-            Some(cammac) if is_vouched(&cammac, ticket, krbtgt) => cammac.elements.iter().for_each(|element| learn(&mut earned, element)),
-            Some(_) => {}
+            Some(cammac) if is_vouched(&cammac, ticket, krbtgt, now) => {
+                cammac.elements.iter().for_each(|element| learn(&mut earned, element));
+            }
+            Some(_) => {
+                let reason = "nobody vouches for how the ticket was earned";
+                return Err(Refusal::new(ErrorCode::KRB_AP_ERR_MODIFIED, reason));
+            }
             None => rest.extend_from_slice(&Der::of(|der| der.typed(value.r#type, &value.data))),
         }
     }
     earned.strengths.sort_unstable();
     earned.strengths.dedup();
-    (earned, rest)
+    Ok((earned, rest))
 }
 
 fn cammac(value: &AuthorizationDataValue) -> Option<AdCammac> {
@@ -110,12 +121,15 @@ fn cammac(value: &AuthorizationDataValue) -> Option<AdCammac> {
     }
 }
 
-fn is_vouched(cammac: &AdCammac, ticket: &Opened, krbtgt: &Key) -> bool {
+/// By the key that the verifier names: a ticket for a service can be older than the newest key of the ticket granting service.
+fn is_vouched(cammac: &AdCammac, ticket: &Opened, krbtgt: &Entry, now: SystemTime) -> bool {
+    let Some(verifier) = &cammac.kdc_verifier else { return false };
+    let etype = verifier.enctype.and_then(Etype::from_number);
+    let Some(key) = etype.and_then(|etype| krbtgt.key(verifier.kvno, etype, now)) else { return false };
     let elements: Vec<u8> =
         cammac.elements.iter().flat_map(|element| Der::of(|der| der.typed(element.r#type, &element.data)).to_vec()).collect();
     let covered = ticket.contents().encode(&elements);
-    let Some(verifier) = &cammac.kdc_verifier else { return false };
-    krbtgt.verify_checksum(usage::CAMMAC, &covered, &verifier.mac.checksum).is_ok()
+    key.verify_checksum(usage::CAMMAC, &covered, &verifier.mac.checksum).is_ok()
 }
 
 fn learn(earned: &mut Earned, element: &AuthorizationDataValue) {

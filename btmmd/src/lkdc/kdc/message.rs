@@ -167,7 +167,7 @@ impl ErrorMessage<'_> {
         }
         der.field(9, |der| der.string(self.realm));
         der.field(10, |der| der.principal(self.service));
-        der.field(11, |der| der.string(&self.refusal.reason));
+        der.field(11, |der| der.string(self.refusal.text()));
         if !data.is_empty() {
             der.field(12, |der| der.octets(data));
         }

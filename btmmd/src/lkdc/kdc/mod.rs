@@ -4,10 +4,11 @@
 //! - [`preauth`]: ways to prove oneself, and [`mechanisms`]: the table of them. [`timestamp`]: the oldest of them. `etype_info`: what a password needs to become a key.
 //! - [`policy`]: times and options. [`replay`]: proofs and replies that were seen.
 //! - `armored`: requests in armor. [`demand`]: what a service asks of its clients. [`earned`]: how a ticket was earned.
-//! - [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
+//! - `authorization`: what else stands in tickets. [`ticket`], [`indicator`], [`message`]: what is written. [`error`]: what is refused. [`event`]: what is told.
 
 mod armored;
 mod as_exchange;
+mod authorization;
 pub mod demand;
 pub mod earned;
 pub mod error;
@@ -28,7 +29,7 @@ pub mod timestamp;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rasn_kerberos::KdcReqBody;
+use rasn_kerberos::{KdcReq, KdcReqBody};
 
 use super::asn1::{self, Asn1Error, raw, time, write};
 use super::crypto::Etype;
@@ -130,10 +131,11 @@ impl Kdc {
             service: story.service,
             outcome,
         };
-        if let Some(reply) = self.replays.reply(&digest) {
+        let seconds = time::seconds(now);
+        if let Some(reply) = self.replays.reply(&digest, seconds) {
             return Answer { reply: reply.to_vec(), events: vec![told(Story::default(), Outcome::Repeated)] };
         }
-        let request = Request { bytes: request, digest, source: from, now, seconds: time::seconds(now) };
+        let request = Request { bytes: request, digest, source: from, now, seconds };
         let mut story = Story::default();
         let result = match exchange {
             Exchange::As => as_exchange::answer(self, &request, &mut story, entropy),
@@ -195,7 +197,7 @@ impl Kdc {
         Some((if canonicalize { full } else { name.clone() }, entry))
     }
 
-    /// The service, when it may be had tickets for.
+    /// The service, when it may be had tickets for: sealed with its own key, or with one that comes along.
     fn open_service(&self, name: &Principal, canonicalize: bool) -> Result<(Principal, Arc<Entry>), Refusal> {
         let unknown = || Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, format!("no service {name} here"));
         let (name, entry) = self.service(name, canonicalize).ok_or_else(unknown)?;
@@ -245,6 +247,33 @@ fn may_be_machine(client: &Principal) -> bool {
     matches!(client.components.as_slice(), [service, _] if service == "host")
 }
 
+/// A user's tickets, and those of a machine that proves itself by certificate, are sealed in the session key of a ticket of theirs.
+fn must_have_key(name: &Principal, entry: &Entry) -> Result<(), Refusal> {
+    match entry.kind {
+        Kind::User { .. } => Err(Refusal::new(ErrorCode::KDC_ERR_MUST_USE_USER2USER, format!("{name} is a user, not a service"))),
+        Kind::Machine => {
+            let reason = format!("no service {name} here: that machine has a KDC of its own");
+            Err(Refusal::new(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN, reason))
+        }
+        Kind::Service | Kind::Krbtgt => Ok(()),
+    }
+}
+
+/// Version 5, and the kind that its tag says (RFC 4120 §3.1.3).
+fn check_version(message: &KdcReq, exchange: Exchange) -> Result<(), Refusal> {
+    if message.pvno != 5.into() {
+        return Err(Refusal::new(ErrorCode::KDC_ERR_BAD_PVNO, "not version 5 of the protocol"));
+    }
+    let kind = match exchange {
+        Exchange::As => 10,
+        Exchange::Tgs => 12,
+    };
+    if message.msg_type != kind.into() {
+        return Err(Refusal::new(ErrorCode::KRB_AP_ERR_MSG_TYPE, "tag and type of the request differ"));
+    }
+    Ok(())
+}
+
 /// What seals tickets for this entry.
 fn sealing_key(entry: &Entry) -> Result<ServiceKey<'_>, Refusal> {
     let none = || Refusal::new(ErrorCode::KDC_ERR_NULL_KEY, format!("{} has no key", entry.name));
@@ -253,19 +282,34 @@ fn sealing_key(entry: &Entry) -> Result<ServiceKey<'_>, Refusal> {
     Ok(ServiceKey { key, kvno: Some(current.kvno) })
 }
 
-/// Those of the client's encryption types that we speak, in its order.
+/// Whoever has no name gets tickets for the ticket granting service only, which serve as armor. A service that lets in whoever has a ticket
+/// lets nobody in unnamed (MIT's `restrict_anonymous_to_tgt`).
+fn check_named(client: &Principal, service: &Entry) -> Result<(), Refusal> {
+    if client.is_anonymous() && !matches!(service.kind, Kind::Krbtgt) {
+        return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, "without a name there are no tickets for services"));
+    }
+    Ok(())
+}
+
+/// Those of the client's encryption types that we speak, each once, in its order.
 fn common_etypes(wanted: &[i32]) -> Result<Vec<Etype>, Refusal> {
-    let common: Vec<Etype> = wanted.iter().filter_map(|number| Etype::from_number(*number)).collect();
+    let mut common: Vec<Etype> = Vec::with_capacity(Etype::ALL.len());
+    for etype in wanted.iter().filter_map(|number| Etype::from_number(*number)) {
+        if !common.contains(&etype) {
+            common.push(etype);
+        }
+    }
     if common.is_empty() {
         return Err(Refusal::new(ErrorCode::KDC_ERR_ETYPE_NOSUPP, "no common encryption type"));
     }
     Ok(common)
 }
 
-/// The session key's type: the first of the client's that the service has a key for, because then it speaks it.
+/// The session key's type: the first of the client's that the service has a key for, because then it speaks it. Of users and machines, whose
+/// tickets are sealed in the session key of another one, that says nothing.
 fn session_etype(common: &[Etype], service: &Entry) -> Result<Etype, Refusal> {
-    let spoken =
-        |etype: &&Etype| matches!(service.kind, Kind::User { .. }) || service.current().is_some_and(|keys| keys.key(**etype).is_some());
+    let is_peer = matches!(service.kind, Kind::User { .. } | Kind::Machine);
+    let spoken = |etype: &&Etype| is_peer || service.current().is_some_and(|keys| keys.key(**etype).is_some());
     common
         .iter()
         .find(spoken)

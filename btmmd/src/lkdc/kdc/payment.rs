@@ -10,12 +10,12 @@ use super::error::{ErrorCode, Refusal};
 use super::options::Flags;
 use super::preauth::pa;
 use super::ticket::{self, Opened};
-use super::{Kdc, Request, Story, armored, indicator, malformed, replay, sealing_key};
+use super::{Kdc, Request, Story, armored, authorization, indicator, malformed, replay};
 use crate::lkdc::asn1;
 use crate::lkdc::asn1::time::to_seconds;
 use crate::lkdc::crypto::{Etype, Key, usage};
 use crate::lkdc::name::Principal;
-use crate::lkdc::principals::{Entry, Kind};
+use crate::lkdc::principals::Entry;
 
 /// Options whose ticket is a changed copy of the one presented.
 pub(super) const COPIES: Flags = Flags::RENEW.with(Flags::VALIDATE);
@@ -56,13 +56,13 @@ impl Payment {
         let subkey = authenticator.subkey.map(|key| session_key(key.r#type, &key.value)).transpose()?;
         story.armor = armored::further(padata, value, subkey.as_ref(), &ticket.session)?;
         kdc.spend(replay::proof_digest(pa::TGS_REQ, &presented.authenticator.cipher), request)?;
-        let krbtgt = kdc.krbtgt_entry()?;
-        let vouching = if matches!(entry.kind, Kind::Krbtgt) {
-            key_of(&presented.ticket, &entry, request)?.clone()
-        } else {
-            sealing_key(&krbtgt)?.key.clone()
-        };
-        let (earned, authorization) = indicator::read(&ticket, &vouching);
+        let said = authenticator.authorization_data.unwrap_or_default();
+        authorization::check(&said)?;
+        authorization::check(&ticket.authorization)?;
+        if authorization::was_armored(&said) && story.armor.is_none() {
+            return Err(Refusal::new(ErrorCode::KRB_AP_ERR_MODIFIED, "the request was taken out of its armor on its way"));
+        }
+        let (earned, authorization) = indicator::read(&ticket, &*kdc.krbtgt_entry()?, request.now)?;
         kdc.still_welcome(&ticket.crealm, &ticket.client, &earned)?;
         Ok(Self { ticket, service, subkey, earned, authorization })
     }
@@ -94,7 +94,7 @@ pub(super) fn own_ticket(kdc: &Kdc, ticket: &Ticket, service: &Principal, any: b
     if any { kdc.service(service, false).map(|(_, entry)| entry).ok_or_else(not_us) } else { Err(not_us()) }
 }
 
-pub(super) fn key_of<'a>(ticket: &Ticket, entry: &'a Entry, request: &Request<'_>) -> Result<&'a Key, Refusal> {
+fn key_of<'a>(ticket: &Ticket, entry: &'a Entry, request: &Request<'_>) -> Result<&'a Key, Refusal> {
     let sealed = &ticket.enc_part;
     Etype::from_number(sealed.etype)
         .and_then(|etype| entry.key(sealed.kvno, etype, request.now))
@@ -119,8 +119,10 @@ fn check_ticket(kdc: &Kdc, ticket: &Opened, request: &Request<'_>, options: Flag
         return Err(Refusal::new(ErrorCode::KRB_AP_ERR_TKT_NYV, "the ticket has not been validated"));
     }
     let listed = |addresses: &[HostAddress]| addresses.iter().any(|address| is_address(address, request.source.address.ip()));
+    // Windows lists nothing but its NetBIOS name, which says nothing of addresses.
+    let has_addresses = |addresses: &[HostAddress]| addresses.iter().any(|address| address.addr_type != HostAddress::NET_BIOS);
     match &ticket.addresses {
-        Some(addresses) if !addresses.is_empty() && !listed(addresses) => {
+        Some(addresses) if has_addresses(addresses) && !listed(addresses) => {
             Err(Refusal::new(ErrorCode::KRB_AP_ERR_BADADDR, "the ticket may not be used from this address"))
         }
         _ => Ok(()),

@@ -10,7 +10,7 @@ use super::options::Flags;
 pub struct Policy {
     /// The longest life of a ticket.
     pub ticket_life: Duration,
-    /// How long a ticket can be renewed, counted from its start.
+    /// How long a ticket can be renewed, counted from when it is given; and how late it may start.
     pub renew_life: Duration,
     /// Allowed difference between clocks (RFC 4120 §8.2: 5 minutes).
     pub skew: Duration,
@@ -82,9 +82,10 @@ impl Policy {
         } else {
             None
         };
+        // From now, whenever it starts: no ticket outlives the keys that are kept for it.
         let limit =
-            start.saturating_add(self.renew_life.as_secs()).min(under.and_then(|ceiling| ceiling.times.renew_till).unwrap_or(u64::MAX));
-        let renew_till = rtime.filter(|_| may_renew).map(|rtime| rtime.min(limit)).filter(|till| *till > start);
+            now.saturating_add(self.renew_life.as_secs()).min(under.and_then(|ceiling| ceiling.times.renew_till).unwrap_or(u64::MAX));
+        let renew_till = rtime.filter(|_| may_renew).map(|rtime| rtime.min(limit)).filter(|till| *till > end);
         flags = flags.with_if(renew_till.is_some(), Flags::RENEWABLE);
         Ok((Times { auth, start, end, renew_till }, flags))
     }

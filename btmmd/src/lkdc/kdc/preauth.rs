@@ -11,7 +11,7 @@ use super::error::Refusal;
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::{Etype, Key};
 use crate::lkdc::name::{Principal, RealmName};
-use crate::lkdc::principals::{Entry, Strength};
+use crate::lkdc::principals::{Entry, Kind, Strength};
 
 /// Numbers of pre-authentication data.
 pub mod pa {
@@ -77,6 +77,11 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The client's long-term key, where that alone proves the client: no second factor is in force.
+    pub fn sole_key(&self) -> Option<&Key> {
+        self.client_key.filter(|_| self.entry.is_some_and(|entry| entry.totp.is_none()))
+    }
+
     /// The client's long-term keys of the types that are `wanted`, each a copy for this request.
     pub fn long_term(&self, wanted: impl Fn(Etype) -> bool) -> impl Iterator<Item = Key> {
         let keys = self.entry.and_then(Entry::current).map_or(&[][..], |version| &version.keys);
@@ -110,12 +115,19 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// A proof with the client's long-term key, of which `once` is good once.
-    pub fn by(strength: Strength, once: &[u8]) -> Self {
+    /// A proof with the client's long-term key, of which `once` is good once. A person's is a password's; a service's, out of its keytab,
+    /// proves nothing that another service could ask for.
+    pub fn by_key(asked: &Asked<'_>, once: &[u8]) -> Self {
+        let is_person = asked.entry.is_some_and(|entry| matches!(entry.kind, Kind::User { .. }));
+        Self::by(is_person.then_some(Strength::Password), once)
+    }
+
+    /// A proof of this strength, of which `once` is good once.
+    pub fn by(strength: Option<Strength>, once: &[u8]) -> Self {
         Self {
             reply_key: None,
             padata: Vec::new(),
-            earned: Earned { strengths: vec![strength], machine: None },
+            earned: Earned { strengths: strength.into_iter().collect(), machine: None },
             hardware: false,
             session_key: None,
             once: once.to_vec(),

@@ -35,7 +35,12 @@ pub struct ReplayCache {
 #[derive(Default)]
 struct Shard {
     proofs: Generations<Seen>,
-    replies: Generations<Arc<[u8]>>,
+    replies: Generations<Given>,
+}
+
+struct Given {
+    reply: Arc<[u8]>,
+    at: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -92,14 +97,15 @@ impl ReplayCache {
     }
 
     /// The reply that this request got a moment ago.
-    pub fn reply(&self, request: &Digest) -> Option<Arc<[u8]>> {
-        self.shard(request)?.replies.get(request).cloned()
+    pub fn reply(&self, request: &Digest, now: u64) -> Option<Arc<[u8]>> {
+        let shard = self.shard(request)?;
+        shard.replies.get(request).filter(|given| now.saturating_sub(given.at) <= RETRANSMIT).map(|given| given.reply.clone())
     }
 
     /// Keeps a reply in case its request comes again.
     pub fn keep(&self, request: Digest, reply: &[u8], now: u64) {
         if let Some(mut shard) = self.shard(&request) {
-            shard.replies.insert(request, reply.into(), reply.len(), REPLY_OCTETS, RETRANSMIT, now);
+            shard.replies.insert(request, Given { reply: reply.into(), at: now }, reply.len(), REPLY_OCTETS, RETRANSMIT, now);
         }
     }
 
@@ -188,8 +194,9 @@ mod tests {
         assert_ne!(here, request_digest(b"request", "fd00::2".parse().unwrap()));
         let cache = ReplayCache::new(600);
         cache.keep(here, b"reply", NOW);
-        assert_eq!(cache.reply(&here).as_deref(), Some(b"reply".as_slice()));
-        assert_eq!(cache.reply(&request_digest(b"request", "fd00::2".parse().unwrap())), None);
+        assert_eq!(cache.reply(&here, NOW + RETRANSMIT).as_deref(), Some(b"reply".as_slice()));
+        assert_eq!(cache.reply(&here, NOW + RETRANSMIT + 1), None, "nobody waits for it any more");
+        assert_eq!(cache.reply(&request_digest(b"request", "fd00::2".parse().unwrap()), NOW), None);
     }
 
     #[test]
@@ -203,7 +210,7 @@ mod tests {
         }
         let shard = cache.shards[0].lock().unwrap();
         assert!(shard.proofs.current.len() + shard.proofs.previous.len() <= PROOFS_PER_SHARD);
-        let octets: usize = shard.replies.current.values().chain(shard.replies.previous.values()).map(|reply| reply.len()).sum();
+        let octets: usize = shard.replies.current.values().chain(shard.replies.previous.values()).map(|given| given.reply.len()).sum();
         assert!(octets <= 2 * REPLY_OCTETS, "{octets}");
         assert!(cache.shortened() > 0);
     }

@@ -23,6 +23,8 @@ mod initial;
 pub(crate) const NOW: u64 = 1_800_000_000;
 const PASSWORD: &[u8] = b"correct horse";
 const HOST: &str = "imac.alice.btmm.internal";
+/// Another machine of the account, which proves itself by its certificate.
+const LAPTOP: &str = "laptop.alice.btmm.internal";
 
 pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
@@ -70,6 +72,7 @@ pub(crate) fn kdc() -> Kdc {
     add(Principal::service("host", HOST), Kind::Service, random_keys(), |_| {});
     add(Principal::service("vnc", HOST), Kind::Service, random_keys(), |entry| entry.strength = vec![Strength::Certificate]);
     add(Principal::service("nfs", HOST), Kind::Service, random_keys(), |entry| entry.enabled = false);
+    principals.insert(Entry::new(Principal::service("host", LAPTOP), Kind::Machine));
     let settings = Settings { realm: realm(), policy: Policy::default(), host: HOST.to_owned() };
     Kdc::new(settings, principals, vec![Box::new(timestamp::EncryptedTimestamp)])
 }

@@ -7,15 +7,19 @@ use zeroize::Zeroizing;
 
 use super::earned::Earned;
 use super::error::{ErrorCode, Refusal};
+use super::event::Exchange;
 use super::message::{self, Reply, ReplyPart};
 use super::options::Flags;
-use super::payment::{COPIES, Payment, key_of, open, own_ticket};
+use super::payment::{COPIES, Payment, open, own_ticket};
 use super::policy::{Ceiling, Times, Wanted};
 use super::ticket::{self, Contents, Opened, ServiceKey};
-use super::{Kdc, Request, Story, armored, common_etypes, demand, indicator, malformed, realm_of, sealing_key, session_etype};
+use super::{
+    Kdc, Request, Story, armored, authorization, check_named, check_version, common_etypes, demand, indicator, malformed, must_have_key,
+    realm_of, sealing_key, session_etype,
+};
 use crate::entropy::Entropy;
+use crate::lkdc::asn1;
 use crate::lkdc::asn1::time::to_seconds;
-use crate::lkdc::asn1::{self, Der};
 use crate::lkdc::crypto::{Key, usage};
 use crate::lkdc::fast::Finished;
 use crate::lkdc::name::Principal;
@@ -24,6 +28,7 @@ use crate::lkdc::principals::{Entry, Kind};
 /// Answers a TGS-REQ.
 pub fn answer(kdc: &Kdc, request: &Request<'_>, story: &mut Story, entropy: &mut dyn Entropy) -> Result<Vec<u8>, Refusal> {
     let TgsReq(message) = asn1::nonce::request(request.bytes, |request: &mut TgsReq| &mut request.0.req_body).map_err(malformed)?;
+    check_version(&message, Exchange::Tgs)?;
     let outer_body = asn1::req_body(request.bytes).map_err(malformed)?;
     let padata = message.padata.unwrap_or_default();
     let body = &message.req_body;
@@ -83,12 +88,10 @@ impl Further {
             return Err(Refusal::new(ErrorCode::KDC_ERR_SERVER_NOMATCH, "the ticket is for another service"));
         }
         let skey = if options.has(Flags::ENC_TKT_IN_SKEY) { Some(skey(kdc, request, body, &service)?) } else { None };
-        if skey.is_none() && matches!(entry.kind, Kind::User { .. }) {
-            return Err(Refusal::new(ErrorCode::KDC_ERR_MUST_USE_USER2USER, format!("{service} is a user, not a service")));
+        if skey.is_none() {
+            must_have_key(&service, &entry)?;
         }
-        if payment.ticket.client.is_anonymous() && !matches!(entry.kind, Kind::Krbtgt) {
-            return Err(Refusal::new(ErrorCode::KDC_ERR_POLICY, "without a name there are no tickets for services"));
-        }
+        check_named(&payment.ticket.client, &entry)?;
         if !entry.accepts(&payment.earned.strengths) {
             return Err(demand::refusal(&service, &entry.strength));
         }
@@ -103,7 +106,7 @@ fn second_ticket(kdc: &Kdc, request: &Request<'_>, body: &KdcReqBody) -> Result<
     let service = Principal::of_message(&ticket.sname).map_err(malformed)?;
     let entry = own_ticket(kdc, ticket, &service, false)?;
     let opened = open(ticket, &entry, request)?;
-    let (earned, _) = indicator::read(&opened, key_of(ticket, &entry, request)?);
+    let (earned, _) = indicator::read(&opened, &entry, request.now)?;
     check_second(kdc, &opened, &earned, request)?;
     Ok(opened)
 }
@@ -135,6 +138,8 @@ struct Terms {
 
 /// Flags that a ticket hands down, when they are asked for again.
 const HANDED_DOWN: Flags = Flags::FORWARDABLE.with(Flags::PROXIABLE).with(Flags::MAY_POSTDATE);
+/// Options whose ticket may be used elsewhere than the one that pays.
+const MOVES: Flags = Flags::FORWARDED.with(Flags::PROXY);
 /// Flags that stay with all tickets that rest on one.
 const KEPT: Flags = Flags::PRE_AUTHENT.with(Flags::HW_AUTHENT).with(Flags::ANONYMOUS).with(Flags::FORWARDED);
 
@@ -142,6 +147,9 @@ fn terms(kdc: &Kdc, request: &Request<'_>, body: &KdcReqBody, payment: &Payment,
     let under: Ceiling = payment.ticket.ceiling();
     let options = asked.options;
     let bad = |reason| Err(Refusal::new(ErrorCode::KDC_ERR_BADOPTION, reason));
+    if options.has(COPIES) && options.has(MOVES) {
+        return bad("a ticket that is renewed or validated stays where it was");
+    }
     if options.has(Flags::VALIDATE) {
         if !under.flags.has(Flags::INVALID) {
             return bad("the ticket needs no validation");
@@ -172,7 +180,7 @@ fn terms(kdc: &Kdc, request: &Request<'_>, body: &KdcReqBody, payment: &Payment,
         rtime: body.rtime.as_ref().map(to_seconds),
     };
     let (times, time_flags) = kdc.settings.policy.times(&wanted, Some(&under), request.seconds)?;
-    let changed = options.among(Flags::FORWARDED.with(Flags::PROXY));
+    let changed = options.among(MOVES);
     let flags = under
         .flags
         .among(KEPT)
@@ -202,7 +210,8 @@ fn restrictions(body: &KdcReqBody, payment: &Payment) -> Result<Vec<u8>, Refusal
     let bad = || Refusal::new(ErrorCode::KRB_AP_ERR_BAD_INTEGRITY, "the authorization data cannot be decrypted");
     let plain = key.decrypt(number, &data.cipher).map_err(|_| bad())?;
     let values: rasn_kerberos::AuthorizationData = asn1::decode(&plain).map_err(|_| bad())?;
-    Ok(values.iter().flat_map(|value| Der::of(|der| der.typed(value.r#type, &value.data)).to_vec()).collect())
+    authorization::check(&values)?;
+    Ok(authorization::of_client(&values))
 }
 
 /// What the new ticket will say.
@@ -224,7 +233,7 @@ fn issue(
     let terms = terms(kdc, request, body, payment, asked)?;
     let common = common_etypes(&body.etype)?;
     let session = Key::random(session_etype(&common, &asked.entry)?, entropy);
-    let moved = asked.options.has(Flags::FORWARDED.with(Flags::PROXY));
+    let moved = asked.options.has(MOVES);
     let addresses = if moved { body.addresses.as_deref() } else { payment.ticket.addresses.as_deref() };
     let grant = Grant { terms, session, addresses };
     let sealed = sealed(kdc, body, payment, asked, &grant, entropy)?;

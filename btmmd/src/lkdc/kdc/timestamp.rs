@@ -7,7 +7,6 @@ use super::preauth::{Asked, Mechanism, Proof, Verdict, pa};
 use crate::entropy::Entropy;
 use crate::lkdc::asn1::{self, time};
 use crate::lkdc::crypto::{Key, usage};
-use crate::lkdc::principals::Strength;
 
 /// Encrypted timestamp. Anyone who hears it can try passwords at leisure, so it is only for clients that know nothing better.
 pub struct EncryptedTimestamp;
@@ -18,7 +17,7 @@ impl Mechanism for EncryptedTimestamp {
     }
 
     fn offer(&self, asked: &Asked<'_>, _: &mut dyn Entropy) -> Vec<PaData> {
-        if is_for(asked) && asked.armor.is_none() {
+        if asked.sole_key().is_some() && asked.armor.is_none() {
             vec![PaData { r#type: pa::ENC_TIMESTAMP, value: Vec::new().into() }]
         } else {
             Vec::new()
@@ -26,7 +25,7 @@ impl Mechanism for EncryptedTimestamp {
     }
 
     fn judge(&self, asked: &Asked<'_>, value: &[u8], _: &mut dyn Entropy) -> Result<Verdict, Refusal> {
-        if !is_for(asked) {
+        if asked.sole_key().is_none() {
             return Err(Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, "a timestamp does not prove this client"));
         }
         let data: EncryptedData = asn1::decode(value)
@@ -42,13 +41,8 @@ impl Mechanism for EncryptedTimestamp {
             let seconds = theirs.abs_diff(ours);
             return Err(Refusal::new(ErrorCode::KRB_AP_ERR_SKEW, format!("the client's clock differs by {seconds} s")));
         }
-        Ok(Verdict::Proven(Proof::by(Strength::Password, &data.cipher)))
+        Ok(Verdict::Proven(Proof::by_key(asked, &data.cipher)))
     }
-}
-
-/// Whether a password alone proves this client.
-fn is_for(asked: &Asked<'_>) -> bool {
-    asked.client_key.is_some() && asked.entry.is_some_and(|entry| entry.totp.is_none())
 }
 
 fn key(asked: &Asked<'_>, etype: i32) -> Option<Key> {

@@ -71,10 +71,11 @@ impl Judge {
         })
     }
 
-    /// Judges the `value` of a PA-OTP-REQUEST. Code and password must both be right, and the code is used up then.
+    /// Judges the `value` of a PA-OTP-REQUEST. Code and password must both be right, and the code is used up then. Answers what nobody but
+    /// the client can have written.
     ///
     /// The password comes first: only who knows it can use up tries, so nobody else can make the user wait.
-    pub fn judge(&self, value: &[u8], armor: &Key, client: &Principal, factors: Factors<'_>, now: SystemTime) -> Result<(), OtpError> {
+    pub fn judge(&self, value: &[u8], armor: &Key, client: &Principal, factors: Factors<'_>, now: SystemTime) -> Result<Vec<u8>, OtpError> {
         let request: PaOtpRequest = asn1::decode(value)?;
         let plain = open(armor, usage::PA_OTP_REQUEST, &request.enc_data)?;
         let inner: PaOtpEncRequest = asn1::decode(&plain)?;
@@ -89,7 +90,7 @@ impl Judge {
             self.ledger.wrong(client, now);
             return Err(OtpError::Code);
         };
-        if self.ledger.claim(client, step) { Ok(()) } else { Err(OtpError::Used) }
+        if self.ledger.claim(client, step) { Ok(request.enc_data.cipher.to_vec()) } else { Err(OtpError::Used) }
     }
 
     fn check_nonce(&self, nonce: &[u8], client: &Principal, now: SystemTime) -> Result<(), OtpError> {

@@ -3,12 +3,15 @@
 use rasn_kerberos::PaData;
 
 use super::kdc::{Factors, Judge};
-use super::{Ledger, PA_OTP_CHALLENGE, PA_OTP_REQUEST};
+use super::{Ledger, OtpError, PA_OTP_CHALLENGE, PA_OTP_REQUEST};
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::Key;
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
 use crate::lkdc::principals::Strength;
+
+/// What the client is told.
+const NOT_BOTH: &str = "wrong password or one-time code; a code is good once, and none for a while after too many wrong ones";
 
 /// Code and password, for users who have a token.
 #[derive(Debug)]
@@ -43,8 +46,12 @@ impl Mechanism for Otp {
         let failed = |reason: String| Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, reason);
         let armor = asked.armor.ok_or_else(|| failed("a one-time code outside of armor".to_owned()))?;
         let factors = factors(asked).ok_or_else(|| failed("this client has no token".to_owned()))?;
-        self.0.judge(value, armor, asked.client, factors, asked.now).map_err(|error| failed(error.to_string()))?;
-        // However it was written, the ledger takes no code twice.
-        Ok(Verdict::Proven(Proof { reply_key: Some(armor.clone()), hardware: true, ..Proof::by(Strength::Otp, value) }))
+        let refused = |error: OtpError| match error {
+            // Which of the two was wrong is for those to know who can read the journal.
+            OtpError::Password | OtpError::Code | OtpError::Used | OtpError::Wait => failed(error.to_string()).telling(NOT_BOTH),
+            error => failed(error.to_string()),
+        };
+        let once = self.0.judge(value, armor, asked.client, factors, asked.now).map_err(refused)?;
+        Ok(Verdict::Proven(Proof { reply_key: Some(armor.clone()), hardware: true, ..Proof::by(Some(Strength::Otp), &once) }))
     }
 }

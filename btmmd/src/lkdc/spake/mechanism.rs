@@ -6,11 +6,9 @@ use zeroize::Zeroizing;
 use super::kdc::{self, Message};
 use super::{PA_SPAKE, SpakeError};
 use crate::entropy::Entropy;
-use crate::lkdc::crypto::Key;
 use crate::lkdc::fast::{Cookie, CookieJar, FastError};
 use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
-use crate::lkdc::principals::Strength;
 
 /// A password, proven so that nobody can try others by what was said.
 #[derive(Clone, Debug)]
@@ -37,12 +35,6 @@ impl Spake {
     }
 }
 
-/// The key of the client's password, when a password alone proves it.
-fn password_key<'a>(asked: &Asked<'a>) -> Option<&'a Key> {
-    asked.entry.filter(|entry| entry.totp.is_none())?;
-    asked.client_key
-}
-
 fn refused(error: &SpakeError) -> Refusal {
     let code = match error {
         SpakeError::Cookie(FastError::CookieExpired) => ErrorCode::KDC_ERR_PREAUTH_EXPIRED,
@@ -57,7 +49,7 @@ impl Mechanism for Spake {
     }
 
     fn offer(&self, asked: &Asked<'_>, _: &mut dyn Entropy) -> Vec<PaData> {
-        if password_key(asked).is_none() {
+        if asked.sole_key().is_none() {
             return Vec::new();
         }
         vec![PaData { r#type: PA_SPAKE, value: Vec::new().into() }]
@@ -65,13 +57,13 @@ impl Mechanism for Spake {
 
     fn judge(&self, asked: &Asked<'_>, value: &[u8], entropy: &mut dyn Entropy) -> Result<Verdict, Refusal> {
         let unsuitable = || Refusal::new(ErrorCode::KDC_ERR_PREAUTH_FAILED, "SPAKE does not prove this client");
-        let initial = password_key(asked).ok_or_else(unsuitable)?;
+        let initial = asked.sole_key().ok_or_else(unsuitable)?;
         match kdc::read(value).map_err(|error| refused(&error))? {
             Message::Support(group) => Ok(self.more(asked, kdc::challenge(group, initial, Some(value), entropy), entropy)),
             Message::Response(response) => {
                 let finished = self.remembered(asked).and_then(|cookie| kdc::finish(&response, &cookie, initial, asked.req_body));
                 let reply_key = finished.map_err(|error| refused(&error))?;
-                Ok(Verdict::Proven(Proof { reply_key: Some(reply_key), ..Proof::by(Strength::Password, &response.factor.cipher) }))
+                Ok(Verdict::Proven(Proof { reply_key: Some(reply_key), ..Proof::by_key(asked, &response.factor.cipher) }))
             }
         }
     }

@@ -30,7 +30,7 @@ fn a_ticket_pays_for_a_service_ticket_with_the_same_indicators() {
     assert_eq!(ticket.flags, Flags::PRE_AUTHENT.with(Flags::TRANSITED_CHECKED));
     assert_eq!(ticket.times, policy::Times { auth: NOW, start: NOW, end: NOW + 36_000, renew_till: None });
     let krbtgt = kdc.krbtgt_entry().unwrap();
-    let (earned, rest) = indicator::read(&ticket, sealing_key(&krbtgt).unwrap().key);
+    let (earned, rest) = indicator::read(&ticket, &krbtgt, now()).unwrap();
     assert_eq!((earned.strengths, rest.len()), (vec![Strength::Password], 0));
 }
 
@@ -50,7 +50,7 @@ fn indicators_that_the_kdc_did_not_write_say_nothing() {
     body.enc_authorization_data = Some(EncryptedData { etype: 18, kvno: None, cipher: cipher.into() });
     let answer = ask(&kdc, &tgs_req(&tgt, body, None, |_| {}));
     let tgt = bought(&answer, &tgt.session, usage::TGS_REP_SESSION).unwrap();
-    assert_eq!(opened(&kdc, &tgt.ticket).authorization.len(), 2, "the client's restriction is carried, and our own indicators");
+    assert_eq!(opened(&kdc, &tgt.ticket).authorization.len(), 1, "our own indicators");
     let vnc = Wish { service: Principal::service("vnc", HOST), ..host() };
     assert_eq!(further(&kdc, &tgt, &vnc).err(), Some(ErrorCode::KDC_ERR_POLICY));
     assert!(further(&kdc, &tgt, &host()).is_ok());
@@ -217,4 +217,71 @@ fn a_ticket_of_another_realm_or_for_another_service_pays_for_nothing() {
     let mut old = initial(&kdc, &Wish { nonce: 4, ..Wish::tgt("alice") });
     old.ticket.enc_part.kvno = Some(1);
     assert_eq!(further(&kdc, &old, &host()).err(), Some(ErrorCode::KRB_AP_ERR_BADKEYVER));
+}
+
+#[test]
+fn a_ticket_that_lists_no_address_but_a_windows_name_is_good_from_anywhere() {
+    let kdc = kdc();
+    let tgt = initial(&kdc, &Wish::tgt("alice"));
+    let mut body = again(Flags::FORWARDED).body();
+    let name = rasn_kerberos::HostAddress { addr_type: 20, address: b"LAPTOP          ".to_vec().into() };
+    body.addresses = Some(vec![name]);
+    let bound = bought(&ask(&kdc, &tgs_req(&tgt, body, None, |_| {})), &tgt.session, usage::TGS_REP_SESSION).unwrap();
+    assert!(further(&kdc, &bound, &host()).is_ok());
+}
+
+#[test]
+fn a_renewed_ticket_is_not_moved_as_well() {
+    let kdc = kdc();
+    let tgt = initial(&kdc, &Wish::tgt("alice"));
+    for option in [Flags::FORWARDED, Flags::PROXY] {
+        assert_eq!(further(&kdc, &tgt, &again(Flags::RENEW.with(option))).err(), Some(ErrorCode::KDC_ERR_BADOPTION));
+    }
+}
+
+#[test]
+fn how_a_ticket_was_earned_survives_new_keys_of_the_ticket_granting_service() {
+    let kdc = kdc();
+    let tgt = initial(&kdc, &Wish::tgt("alice"));
+    let service = further(&kdc, &tgt, &Wish { options: Flags::RENEWABLE, ..host() }).unwrap();
+    let mut krbtgt = (*kdc.krbtgt_entry().unwrap()).clone();
+    krbtgt.keys.insert(0, VersionedKeys { kvno: 4, ..random_keys() });
+    kdc.principals.insert(krbtgt.clone());
+    let renew = Wish { options: Flags::RENEW, ..host() };
+    let answer = ask(&kdc, &tgs_req(&service, renew.body(), None, |_| {}));
+    assert!(matches!(&answer.events[0].outcome, Outcome::Issued { strengths, .. } if strengths == &[Strength::Password]));
+    krbtgt.keys.pop();
+    kdc.principals.insert(krbtgt);
+    let wish = Wish { nonce: 7, ..renew };
+    assert_eq!(further(&kdc, &service, &wish).err(), Some(ErrorCode::KRB_AP_ERR_MODIFIED), "and is not overlooked without the old ones");
+}
+
+#[test]
+fn tickets_for_a_machine_are_sealed_in_the_session_key_of_its_own() {
+    let kdc = kdc();
+    let alice = initial(&kdc, &Wish::tgt("alice"));
+    let laptop = Principal::service("host", LAPTOP);
+    let wish = Wish { service: laptop.clone(), ..host() };
+    assert_eq!(further(&kdc, &alice, &wish).err(), Some(ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN));
+    let mut of_laptop = opened(&kdc, &alice.ticket);
+    of_laptop.client = laptop;
+    of_laptop.authorization = Vec::new();
+    let krbtgt = kdc.krbtgt_entry().unwrap();
+    let with = sealing_key(&krbtgt).unwrap();
+    let sealed = ticket::seal(&of_laptop.contents().encode(&[]), realm().as_str(), &kdc.krbtgt, &with, &mut SystemEntropy);
+    let mut body = Wish { options: Flags::ENC_TKT_IN_SKEY, ..wish }.body();
+    body.additional_tickets = Some(vec![asn1::decode(&sealed).unwrap()]);
+    let bought = bought(&ask(&kdc, &tgs_req(&alice, body, None, |_| {})), &alice.session, usage::TGS_REP_SESSION).unwrap();
+    assert!(ticket::open(&bought.ticket, &of_laptop.session).is_ok());
+}
+
+#[test]
+fn a_request_out_of_its_armor_is_noticed() {
+    let kdc = kdc();
+    let tgt = initial(&kdc, &Wish::tgt("alice"));
+    for (kind, expected) in [(72, ErrorCode::KRB_AP_ERR_MODIFIED), (71, ErrorCode::KDC_ERR_POLICY), (8, ErrorCode::KDC_ERR_POLICY)] {
+        let said = rasn_kerberos::AuthorizationDataValue { r#type: kind, data: Vec::new().into() };
+        let request = tgs_req(&tgt, host().body(), None, |authenticator| authenticator.authorization_data = Some(vec![said]));
+        assert_eq!(refusal(&ask(&kdc, &request)).1, expected, "{kind}");
+    }
 }

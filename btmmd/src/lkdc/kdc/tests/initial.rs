@@ -11,7 +11,7 @@ fn without_a_proof_the_client_is_told_how_to_prove_itself() {
     assert!(methods.iter().any(|padata| padata.r#type == pa::ENC_TIMESTAMP));
     let info = methods.iter().find(|padata| padata.r#type == pa::ETYPE_INFO2).unwrap();
     let info: rasn_kerberos::EtypeInfo2 = asn1::decode(&info.value).unwrap();
-    assert_eq!(info.iter().map(|entry| entry.etype).collect::<Vec<_>>(), [18, 17]);
+    assert_eq!(info.iter().map(|entry| entry.etype).collect::<Vec<_>>(), [18], "one key to prove itself with");
     assert_eq!(info[0].salt, Some(asn1::string(&salt())));
     assert!(matches!(answer.events[0].outcome, Outcome::Continued));
 }
@@ -117,6 +117,11 @@ fn each_impossible_request_has_its_own_error() {
         (Wish { service: Principal::service("http", HOST), ..alice() }, ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN),
         (Wish { service: Principal::service("nfs", HOST), ..alice() }, ErrorCode::KDC_ERR_SERVICE_REVOKED),
         (Wish { service: Principal::user("bob"), ..alice() }, ErrorCode::KDC_ERR_MUST_USE_USER2USER),
+        (Wish { service: Principal::service("host", LAPTOP), ..alice() }, ErrorCode::KDC_ERR_S_PRINCIPAL_UNKNOWN),
+        (
+            Wish { client: Some(Principal::anonymous()), service: Principal::service("host", HOST), options: Flags::ANONYMOUS, ..alice() },
+            ErrorCode::KDC_ERR_POLICY,
+        ),
         (Wish { etypes: vec![23, 3], ..alice() }, ErrorCode::KDC_ERR_ETYPE_NOSUPP),
         (Wish { options: Flags::RENEW, ..alice() }, ErrorCode::KDC_ERR_BADOPTION),
         (Wish { options: Flags::ANONYMOUS, ..alice() }, ErrorCode::KDC_ERR_BADOPTION),
@@ -179,5 +184,36 @@ fn octets_that_are_no_request_get_no_answer() {
     for end in 1..request.len() {
         let answer = ask(&kdc, &request[..end]);
         assert_eq!(refusal(&answer).1, ErrorCode::KRB_ERR_GENERIC);
+    }
+}
+
+#[test]
+fn whoever_proves_itself_by_a_keytab_has_shown_no_password() {
+    let kdc = kdc();
+    let entry = kdc.principals.find(&Principal::service("host", HOST)).unwrap();
+    let key = entry.key(None, Etype::Aes256CtsHmacSha1_96, now()).unwrap();
+    let wish = Wish { client: Some(Principal::service("host", HOST)), ..Wish::tgt("") };
+    let answer = ask(&kdc, &as_req(&wish, vec![timestamp(key, NOW)]));
+    assert!(matches!(&answer.events[0].outcome, Outcome::Issued { strengths, .. } if strengths.is_empty()));
+}
+
+#[test]
+fn a_request_that_repeats_itself_is_judged_once_and_answered_briefly() {
+    let kdc = kdc();
+    let wrong = timestamp(&Key::random(Etype::Aes256CtsHmacSha1_96, &mut SystemEntropy), NOW);
+    let right = timestamp(&password_key(Etype::Aes256CtsHmacSha1_96), NOW);
+    let guesses = ask(&kdc, &as_req(&Wish::tgt("alice"), vec![wrong, right]));
+    assert_eq!(refusal(&guesses).1, ErrorCode::KDC_ERR_PREAUTH_FAILED, "one guess for each message");
+    let short = ask(&kdc, &as_request("alice")).reply.len();
+    let many = Wish { etypes: vec![18; 10_000], ..Wish::tgt("alice") };
+    assert_eq!(ask(&kdc, &as_req(&many, Vec::new())).reply.len(), short);
+}
+
+#[test]
+fn a_message_of_another_version_or_kind_is_refused() {
+    let kdc = kdc();
+    for (pvno, msg_type, expected) in [(4, 10, ErrorCode::KDC_ERR_BAD_PVNO), (5, 12, ErrorCode::KRB_AP_ERR_MSG_TYPE)] {
+        let message = KdcReq { pvno: pvno.into(), msg_type: msg_type.into(), padata: None, req_body: Wish::tgt("alice").body() };
+        assert_eq!(refusal(&ask(&kdc, &asn1::encode(&AsReq(message)))).1, expected);
     }
 }
