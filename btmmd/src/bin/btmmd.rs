@@ -73,8 +73,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
         return runtime.block_on(guard(arguments));
     }
     if let Some(interface) = &arguments.uplink {
-        let warning = firewall::restore_on(&arguments.bpffs, &arguments.state_dir, interface)?;
-        warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
+        let warnings = firewall::restore_on(&arguments.bpffs, &arguments.state_dir, interface)?;
+        warnings.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
         return Ok(());
     }
     let config = Config::load(&arguments.config)?;

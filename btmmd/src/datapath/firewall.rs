@@ -104,16 +104,18 @@ pub fn restore(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, Datapath
 }
 
 /// Puts an interface that has just appeared under the kept choice: with no daemon nobody else would. Nothing is done where the choice lets
-/// through, for a loopback or an interface of ours, and for one that is gone again. The line, if any, names a choice that cannot be read.
+/// through, for a loopback or an interface of ours, and for one that is gone again. The lines, if any, are for the log: a choice that cannot
+/// be read, an interface that does not exist, for then it is gone or has another name.
 ///
 /// # Errors
 /// As [`block`].
-pub fn restore_on(pins: &Path, state_dir: &Path, interface: &str) -> Result<Option<String>, DatapathError> {
+pub fn restore_on(pins: &Path, state_dir: &Path, interface: &str) -> Result<Vec<String>, DatapathError> {
     let kept = read_choice(state_dir);
-    if kept.choice == Choice::Block {
-        linux::enforce_on(pins, state_dir, interface)?;
+    let mut warnings = Vec::from_iter(kept.warning);
+    if kept.choice == Choice::Block && !linux::enforce_on(pins, state_dir, interface)? {
+        warnings.push(DatapathError::Interface(interface.to_owned()).to_string());
     }
-    Ok(kept.warning)
+    Ok(warnings)
 }
 
 #[cfg(test)]

@@ -72,19 +72,17 @@ pub fn enforce_everywhere(pins: &Path, state_dir: &Path) -> Result<(), DatapathE
     if failed.is_empty() { Ok(()) } else { Err(DatapathError::Partial(failed.join("; "))) }
 }
 
-/// Puts one interface under the switch. One process at a time: when a machine boots they appear together.
-pub fn enforce_on(pins: &Path, state_dir: &Path, name: &str) -> Result<(), DatapathError> {
+/// Puts one interface under the switch; whether there is one of that name. One process at a time: when a machine boots they appear together.
+pub fn enforce_on(pins: &Path, state_dir: &Path, name: &str) -> Result<bool, DatapathError> {
     let path = state_dir.join(FILE);
     let choice = File::open(&path).and_then(|file| file.lock().map(|()| file));
     let _one_at_a_time = choice.map_err(|source| DatapathError::State { path, source })?;
-    match Interface::by_name(name) {
-        Ok(interface) if interface.may_lead_out() => {
-            let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
-            datapath.attach_uplink(name).map(drop)
-        }
-        Ok(_) | Err(DatapathError::Interface(_)) => Ok(()),
-        Err(error) => Err(error),
+    let Some(interface) = Interface::all()?.into_iter().find(|interface| interface.name == name) else { return Ok(false) };
+    if interface.may_lead_out() {
+        let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
+        datapath.attach_uplink(name)?;
     }
+    Ok(true)
 }
 
 pub fn status(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
