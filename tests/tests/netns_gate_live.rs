@@ -216,6 +216,18 @@ fn block_with_nothing_pinned_puts_every_interface_under_the_switch_by_itself() {
     assert!(arrives((&other, &outside), (&machine, &inside), &ike()) && arrives((&machine, &inside), (&other, &outside), &ike()));
 }
 
+#[test]
+fn an_interface_that_is_down_when_the_switch_blocks_comes_up_under_it() {
+    let (machine, other) = pair();
+    machine.ip(&format!("link add down0 index 41 type veth peer name down1 netns {}", other.pid())).expect("a wire that nobody uses yet");
+    let blocked = turn(&machine, true);
+    assert_eq!(blocked.enforced_on, ["up0", "down0"]);
+    machine.ip("address add 198.51.99.1/24 dev down0\nlink set down0 up").expect("its near end");
+    other.ip("address add 198.51.99.2/24 dev down1\nlink set down1 up").expect("its far end");
+    let (inside, outside) = (socket(&machine, "198.51.99.1:4500"), socket(&other, "198.51.99.2:4500"));
+    assert!(!arrives((&other, &outside), (&machine, &inside), &ike()) && !arrives((&machine, &inside), (&other, &outside), &ike()));
+}
+
 /// Forgets everything the kernel holds, as a boot does.
 fn reboot(machine: &Node) {
     machine.run("umount /sys/fs/bpf").expect("unmounted");

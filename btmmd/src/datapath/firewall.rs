@@ -63,7 +63,7 @@ pub(super) struct Kept {
 
 /// Blocks UDP to and from the encapsulation port, in and out, at the next packet, and keeps it so over restarts and boots.
 ///
-/// Needs no daemon: puts the programs on every interface with an address that has none yet, except loopback and our own.
+/// Needs no daemon: puts the programs on every interface except loopback and our own, up or down, with an address or without.
 ///
 /// # Errors
 /// [`DatapathError::Partial`] when an interface could not be put under the switch (the others are blocked).

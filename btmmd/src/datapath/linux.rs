@@ -99,7 +99,11 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError::Interface`], [`DatapathError::Attach`].
     pub fn attach_uplink(&mut self, interface: &str) -> Result<Uplink, DatapathError> {
-        let interface = Interface::by_name(interface)?;
+        self.attach(Interface::by_name(interface)?)
+    }
+
+    /// As [`attach_uplink`](Self::attach_uplink), for who has looked it up.
+    pub(super) fn attach(&mut self, interface: Interface) -> Result<Uplink, DatapathError> {
         let mut attachment = Attachment { pins: &self.pins, programs: &mut self.programs };
         let egress = attachment.egress(&interface, program::GATE_EGRESS)?;
         let ingress = attachment.ingress(&interface, self.xdp)?;

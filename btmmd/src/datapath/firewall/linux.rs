@@ -55,21 +55,34 @@ pub fn set_pinned(pins: &Path, choice: Choice) -> Result<(), DatapathError> {
     }
 }
 
-/// Puts every interface that could carry port 4500 under the switch.
+/// Puts every interface that may lead out under the switch: one that is down or has no address yet would come up outside of it.
 pub fn enforce_everywhere(pins: &Path, state_dir: &Path) -> Result<(), DatapathError> {
-    let missing = missing(pins)?;
+    let enforced = pinned::uplinks(pins)?;
+    let open = |interface: &Interface| interface.may_lead_out() && !enforced.contains(&interface.name);
+    let missing: Vec<Interface> = Interface::all()?.into_iter().filter(open).collect();
     if missing.is_empty() && pinned::switch(pins)?.is_some() {
         return Ok(());
     }
     let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
     datapath.set_blocked(true)?;
     let mut failed = Vec::new();
-    for interface in &missing {
-        if let Err(error) = datapath.attach_uplink(interface) {
-            failed.push(error.to_string());
+    for interface in missing {
+        let index = interface.index;
+        if let Err(error) = datapath.attach(interface) {
+            failed.push((index, error));
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(DatapathError::Partial(failed.join("; "))) }
+    partial(failed)
+}
+
+/// What is left of the failures without interfaces that went meanwhile, as those of containers do.
+fn partial(failed: Vec<(u32, DatapathError)>) -> Result<(), DatapathError> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let still_there: Vec<u32> = Interface::all()?.iter().map(|interface| interface.index).collect();
+    let told: Vec<String> = failed.iter().filter(|(index, _)| still_there.contains(index)).map(|(_, error)| error.to_string()).collect();
+    if told.is_empty() { Ok(()) } else { Err(DatapathError::Partial(told.join("; "))) }
 }
 
 /// Puts one interface under the switch; whether there is one of that name. One process at a time: when a machine boots they appear together.
@@ -80,7 +93,7 @@ pub fn enforce_on(pins: &Path, state_dir: &Path, name: &str) -> Result<bool, Dat
     let Some(interface) = Interface::all()?.into_iter().find(|interface| interface.name == name) else { return Ok(false) };
     if interface.may_lead_out() {
         let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
-        datapath.attach_uplink(name)?;
+        datapath.attach(interface)?;
     }
     Ok(true)
 }
@@ -92,12 +105,8 @@ pub fn status(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathE
         None => kept.choice == Choice::Block,
     };
     let enforced_on = pinned::uplinks(pins)?;
+    let open = |interface: &Interface| interface.is_uplink() && !enforced_on.contains(&interface.name);
+    let not_enforced_on = Interface::all()?.into_iter().filter(open).map(|interface| interface.name).collect();
     let counters = pinned::counters(pins)?.unwrap_or(Counters::default());
-    Ok(FirewallStatus { blocked, enforced_on, not_enforced_on: missing(pins)?, counters, warning: kept.warning })
-}
-
-fn missing(pins: &Path) -> Result<Vec<String>, DatapathError> {
-    let enforced = pinned::uplinks(pins)?;
-    let open = |interface: &Interface| interface.is_uplink() && !enforced.contains(&interface.name);
-    Ok(Interface::all()?.into_iter().filter(open).map(|interface| interface.name).collect())
+    Ok(FirewallStatus { blocked, enforced_on, not_enforced_on, counters, warning: kept.warning })
 }
