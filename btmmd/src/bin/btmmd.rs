@@ -9,7 +9,7 @@ use btmmd::config::{Config, ConfigError};
 use btmmd::datapath::firewall;
 use btmmd::run::{self, Paths};
 use btmmd::xfrm::Xfrm;
-use btmmd::xfrm::port::{DEFAULT_MTU, InnerNetwork};
+use btmmd::xfrm::port::{DEFAULT_MTU, InnerNetwork, Removed};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -91,10 +91,17 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without an account there is nothing to guard; a switch that nobody ever turned is left as it is.
+/// A switch that nobody ever turned is left as it is. The guard comes first, and neither waits for the other to succeed.
 async fn guard(arguments: &Arguments) -> anyhow::Result<()> {
-    let status = firewall::restore(&arguments.bpffs, &arguments.state_dir)?;
-    status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
+    let guarded = raise_guard(arguments).await;
+    let restored = firewall::restore(&arguments.bpffs, &arguments.state_dir).map(|status| {
+        status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
+    });
+    both(guarded, restored.map_err(anyhow::Error::from))
+}
+
+/// Without an account there is nothing to guard.
+async fn raise_guard(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(identity) = Identity::load_if_joined(&arguments.state_dir)? {
         let network = InnerNetwork { address: identity.inner(), prefix: identity.prefix().network(), mtu: DEFAULT_MTU };
         Xfrm::open()?.raise_guard(&network).await?;
@@ -102,19 +109,31 @@ async fn guard(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The result of two halves, each of which was tried: the first error is the one to return, and the second is told.
+fn both<T>(first: anyhow::Result<T>, second: anyhow::Result<()>) -> anyhow::Result<T> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            eprintln!("btmmd: {second:#}");
+            Err(first)
+        }
+        (first, second) => second.and(first),
+    }
+}
+
 async fn clean(arguments: &Arguments) -> anyhow::Result<()> {
-    let xfrm = Xfrm::open()?;
-    let removed = if arguments.purge {
-        btmmd::datapath::purge(&arguments.bpffs)?;
-        xfrm.purge().await?
-    } else {
-        xfrm.cleanup().await?
-    };
+    let removed = remove_states(arguments).await;
+    let purged = if arguments.purge { btmmd::datapath::purge(&arguments.bpffs).map_err(anyhow::Error::from) } else { Ok(()) };
+    let removed = both(removed, purged)?;
     println!(
         "removed {} states, {} policies, {} interfaces, {} routes and rules",
         removed.states, removed.policies, removed.interfaces, removed.routes
     );
     Ok(())
+}
+
+async fn remove_states(arguments: &Arguments) -> anyhow::Result<Removed> {
+    let xfrm = Xfrm::open()?;
+    Ok(if arguments.purge { xfrm.purge().await? } else { xfrm.cleanup().await? })
 }
 
 /// To the journal under systemd, else to standard error. `RUST_LOG` overrides the configured level.
@@ -128,4 +147,19 @@ fn log_to(config: &Config) -> anyhow::Result<()> {
         registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false)).init();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_halves_the_first_error_is_returned_and_one_error_is_enough() {
+        let failed = |what: &'static str| Err(anyhow::anyhow!(what));
+        assert_eq!(both(Ok(1), Ok(())).ok(), Some(1));
+        for (first, second, told) in [(Ok(1), failed("switch"), "switch"), (failed("guard").map(|()| 1), Ok(()), "guard")] {
+            assert_eq!(both(first, second).map_err(|error| error.to_string()), Err(told.to_owned()));
+        }
+        assert_eq!(both(failed("guard"), failed("switch")).map_err(|error| error.to_string()), Err("guard".to_owned()));
+    }
 }
