@@ -186,6 +186,34 @@ fn attaching_again_replaces_and_never_stacks() {
 }
 
 #[test]
+fn an_interface_that_refuses_its_program_is_named_and_costs_no_other_its_gate() {
+    let (machine, other) = pair();
+    machine.ip(&format!("link add odd0 index 39 type veth peer name odd1 netns {}", other.pid())).expect("another wire, before the first");
+    machine.ip("address add 198.51.99.1/24 dev odd0\nlink set odd0 up").expect("its near end");
+    let pins = Path::new(PINS);
+    let spoilt = || {
+        let mut datapath = open();
+        for name in ["odd0", "up0"] {
+            datapath.attach_uplink(name).expect("attached");
+        }
+        std::fs::remove_file(pins.join("links/xdp-gate-39"))?;
+        std::fs::hard_link(pins.join("switch"), pins.join("links/xdp-gate-39"))
+    };
+    machine.enter(spoilt).expect("entered").expect("a pin that is no link");
+    let before = gate_program(&machine);
+    machine
+        .enter(|| {
+            let error = open().attach_uplink("odd0").expect_err("it is no link").to_string();
+            assert!(error.starts_with("odd0: cannot attach gate: "), "{error}");
+        })
+        .expect("entered");
+    assert_ne!(gate_program(&machine), before, "the other was replaced");
+    let told = machine.enter(|| firewall::block(pins, Path::new(STATE))).expect("entered").expect_err("not on odd0");
+    assert!(matches!(&told, DatapathError::Partial(names) if names.starts_with("odd0: ") && !names.contains("up0")), "{told}");
+    assert!(status(&machine).blocked && status(&machine).enforced_on.contains(&"up0".to_owned()));
+}
+
+#[test]
 fn the_gate_outlives_a_link_that_goes_down_and_finds_an_interface_that_comes_back() {
     let (machine, other) = pair();
     machine.enter(|| open().attach_uplink("up0").expect("attached")).expect("entered");

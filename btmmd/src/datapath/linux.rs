@@ -12,6 +12,7 @@ use std::path::Path;
 
 use aya::{Ebpf, EbpfLoader};
 use btmm_ebpf::layout;
+use tracing::warn;
 
 pub use program_log::ProgramLog;
 
@@ -52,11 +53,16 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError::NoPrograms`] in a build without them; otherwise what the kernel said, with its object.
     pub fn open(pins: &Path, settings: &Settings) -> Result<Self, DatapathError> {
-        Self::open_configured(pins, settings, true)
+        let mut datapath = Self::load(pins, settings)?;
+        datapath.set_config(settings)?;
+        if !datapath.pins.fresh {
+            datapath.refresh()?;
+        }
+        Ok(datapath)
     }
 
-    /// As [`open`](Self::open); `configure` = false leaves a configuration that is already there alone.
-    pub(super) fn open_configured(pins: &Path, settings: &Settings, configure: bool) -> Result<Self, DatapathError> {
+    /// As [`open`](Self::open), but leaves a configuration that is already there alone, and the interfaces too.
+    pub(super) fn load(pins: &Path, settings: &Settings) -> Result<Self, DatapathError> {
         let object = object::bytes()?;
         let pins = Pins::prepare(pins)?;
         let mut programs = load(object, &pins, settings.program_log)?;
@@ -64,14 +70,11 @@ impl Datapath {
         let log = if settings.program_log { Some(ProgramLog::take(&mut programs)?) } else { None };
         let mut datapath = Self { pins, programs, maps, xdp: settings.xdp, wait_index: 0, warning: None, log };
         datapath.wait_index = datapath.maps.config()?.wait_index;
-        if configure || datapath.pins.fresh {
+        if datapath.pins.fresh {
             datapath.set_config(settings)?;
         }
         datapath.restore_switch(&settings.state_dir)?;
         datapath.pins.adopt()?;
-        if !datapath.pins.fresh {
-            datapath.refresh()?;
-        }
         datapath.pins.forget_older_layouts();
         Ok(datapath)
     }
@@ -206,13 +209,19 @@ impl Datapath {
         Ok(())
     }
 
-    /// Replaces the programs wherever an earlier run left them.
+    /// Replaces the programs wherever an earlier run left them. One interface that refuses keeps what it has and is no reason to give
+    /// up the others: whoever wants the gate on it asks by name and is told why not.
     fn refresh(&mut self) -> Result<(), DatapathError> {
         for uplink in self.uplinks()? {
-            self.attach_uplink(&uplink.interface)?;
+            if let Err(error) = self.attach_uplink(&uplink.interface) {
+                warn!(interface = %uplink.interface, %error, "the gate of an earlier run stays");
+            }
         }
         for interface in attach::attached(&self.pins, program::WAIT_EGRESS)? {
-            Attachment { pins: &self.pins, programs: &mut self.programs }.egress(&interface, program::WAIT_EGRESS)?;
+            let mut attachment = Attachment { pins: &self.pins, programs: &mut self.programs };
+            if let Err(error) = attachment.egress(&interface, program::WAIT_EGRESS) {
+                warn!(interface = %interface.name, %error, "the waiting room of an earlier run stays");
+            }
         }
         Ok(())
     }

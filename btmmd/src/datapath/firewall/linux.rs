@@ -55,18 +55,13 @@ pub fn set_pinned(pins: &Path, choice: Choice) -> Result<(), DatapathError> {
     }
 }
 
-/// Puts every interface that may lead out under the switch: one that is down or has no address yet would come up outside of it.
+/// Puts every interface that may lead out under the switch: one that is down or has no address yet would come up outside of it. What is
+/// recorded of them is not believed: attaching again replaces, and repairs where somebody else took a program off.
 pub fn enforce_everywhere(pins: &Path, state_dir: &Path) -> Result<(), DatapathError> {
-    let enforced = pinned::uplinks(pins)?;
-    let open = |interface: &Interface| interface.may_lead_out() && !enforced.contains(&interface.name);
-    let missing: Vec<Interface> = Interface::all()?.into_iter().filter(open).collect();
-    if missing.is_empty() && pinned::switch(pins)?.is_some() {
-        return Ok(());
-    }
-    let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
+    let mut datapath = Datapath::load(pins, &Settings::new(state_dir))?;
     datapath.set_blocked(true)?;
     let mut failed = Vec::new();
-    for interface in missing {
+    for interface in Interface::all()?.into_iter().filter(Interface::may_lead_out) {
         let index = interface.index;
         if let Err(error) = datapath.attach(interface) {
             failed.push((index, error));
@@ -92,7 +87,7 @@ pub fn enforce_on(pins: &Path, state_dir: &Path, name: &str) -> Result<bool, Dat
     let _one_at_a_time = choice.map_err(|source| DatapathError::State { path, source })?;
     let Some(interface) = Interface::all()?.into_iter().find(|interface| interface.name == name) else { return Ok(false) };
     if interface.may_lead_out() {
-        let mut datapath = Datapath::open_configured(pins, &Settings::new(state_dir), false)?;
+        let mut datapath = Datapath::load(pins, &Settings::new(state_dir))?;
         datapath.attach(interface)?;
     }
     Ok(true)
