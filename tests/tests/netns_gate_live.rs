@@ -214,6 +214,26 @@ fn an_interface_that_refuses_its_program_is_named_and_costs_no_other_its_gate() 
 }
 
 #[test]
+fn a_record_of_an_interface_that_is_gone_is_not_believed_of_the_next_of_its_number() {
+    let (machine, other) = pair();
+    let egress = machine.enter(|| open().attach_uplink("up0").expect("attached").egress).expect("entered");
+    let records = || machine.enter(|| std::fs::read_dir(Path::new(PINS).join("links")).expect("pins").count()).expect("entered");
+    machine.ip("link delete up0").expect("gone");
+    machine.ip(&format!("link add up0 index 40 type veth peer name up1 netns {}", other.pid())).expect("another of its number");
+    machine.ip("address add 192.0.2.1/24 dev up0\nlink set up0 up").expect("in use");
+    if egress == Hook::Tcx {
+        let found = status(&machine);
+        assert!(found.enforced_on.is_empty() && found.not_enforced_on == ["up0"], "nothing was attached to this one: {found:?}");
+    }
+    assert_eq!(turn(&machine, true).enforced_on, ["up0"]);
+    assert_eq!(egress_programs(&machine, "up0", egress), 1);
+    machine.ip("link delete up0").expect("gone");
+    assert_ne!(records(), 0);
+    machine.enter(|| drop(open())).expect("entered");
+    assert_eq!(records(), 0, "what is gone leaves no pins");
+}
+
+#[test]
 fn the_gate_outlives_a_link_that_goes_down_and_finds_an_interface_that_comes_back() {
     let (machine, other) = pair();
     machine.enter(|| open().attach_uplink("up0").expect("attached")).expect("entered");

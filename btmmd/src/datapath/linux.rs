@@ -74,6 +74,7 @@ impl Datapath {
             datapath.set_config(settings)?;
         }
         datapath.restore_switch(&settings.state_dir)?;
+        attach::forget_vanished(&datapath.pins)?;
         datapath.pins.adopt()?;
         datapath.pins.forget_older_layouts();
         Ok(datapath)
@@ -102,7 +103,9 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError::Interface`], [`DatapathError::Attach`].
     pub fn attach_uplink(&mut self, interface: &str) -> Result<Uplink, DatapathError> {
-        self.attach(Interface::by_name(interface)?)
+        let uplink = self.attach(Interface::by_name(interface)?)?;
+        attach::forget_vanished(&self.pins)?;
+        Ok(uplink)
     }
 
     /// As [`attach_uplink`](Self::attach_uplink), for who has looked it up.

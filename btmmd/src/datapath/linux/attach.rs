@@ -147,25 +147,56 @@ pub fn detach(pins: &Pins, interface: &Interface, names: &[&'static str]) -> Res
 
 /// Interfaces with both halves of the gate.
 pub fn uplinks(pins: &Pins) -> Result<Vec<Uplink>, DatapathError> {
-    let records = records(pins)?;
+    let records = in_force(pins)?;
     let hook = |index: u32, names: &[&str]| {
         records.iter().find(|record| record.index == index && names.contains(&record.program.as_str())).map(|record| record.hook)
     };
-    let mut indices: Vec<u32> = records.iter().map(|record| record.index).collect();
-    indices.sort_unstable();
-    indices.dedup();
-    let uplink = |index: u32| {
-        let ingress = hook(index, &[program::GATE, program::GATE_TC])?;
-        let egress = hook(index, &[program::GATE_EGRESS])?;
-        Some(Uplink { interface: Interface::by_index(index).ok()?.name, index, ingress, egress })
+    let uplink = |interface: Interface| {
+        let ingress = hook(interface.index, &[program::GATE, program::GATE_TC])?;
+        let egress = hook(interface.index, &[program::GATE_EGRESS])?;
+        Some(Uplink { interface: interface.name, index: interface.index, ingress, egress })
     };
-    Ok(indices.into_iter().filter_map(uplink).collect())
+    Ok(Interface::all()?.into_iter().filter_map(uplink).collect())
 }
 
 /// Interfaces on which a program was left.
 pub fn attached(pins: &Pins, name: &str) -> Result<Vec<Interface>, DatapathError> {
+    let mut records = records(pins)?;
+    records.retain(|record| record.program == name);
+    Ok(Interface::all()?.into_iter().filter(|interface| records.iter().any(|record| record.index == interface.index)).collect())
+}
+
+/// Removes the pins of interfaces that are gone.
+pub fn forget_vanished(pins: &Pins) -> Result<(), DatapathError> {
+    // In this order: an interface that comes in between has no record among these.
     let records = records(pins)?;
-    Ok(records.iter().filter(|record| record.program == name).filter_map(|record| Interface::by_index(record.index).ok()).collect())
+    let present: Vec<u32> = Interface::all()?.iter().map(|interface| interface.index).collect();
+    for record in records {
+        let path = pin(pins, record.hook, &record.program, record.index);
+        let vanished = match record.hook {
+            // The link knows: one that is elsewhere, in another network namespace, is no business of ours.
+            Hook::Xdp | Hook::Tcx => link::interface(&path).is_ok_and(|index| index.is_none()),
+            Hook::Tc => !present.contains(&record.index),
+        };
+        if vanished {
+            fs::remove_file(&path).or_else(pins::unless_missing).map_err(pins::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Records that say the truth. A link is asked where it is: its interface may be gone and the index used again, or the link detached. A
+/// clsact filter has none that could be asked.
+fn in_force(pins: &Pins) -> Result<Vec<Record>, DatapathError> {
+    let mut records = records(pins)?;
+    records.retain(|record| match record.hook {
+        Hook::Xdp | Hook::Tcx => {
+            let path = pin(pins, record.hook, &record.program, record.index);
+            link::interface(&path).is_ok_and(|index| index == Some(record.index))
+        }
+        Hook::Tc => true,
+    });
+    Ok(records)
 }
 
 /// One pin under `links`.

@@ -162,6 +162,11 @@ pub fn present(path: &Path) -> Result<bool, DatapathError> {
     path.try_exists().map_err(at(path))
 }
 
+/// No error when a pin that is to go is gone already.
+pub fn unless_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
 /// Names the pin an error is about.
 pub fn at(path: &Path) -> impl Fn(io::Error) -> DatapathError {
     let path = path.to_owned();
