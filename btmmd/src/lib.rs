@@ -12,6 +12,7 @@
 //! - [`esp`]: what IKE and the kernel call an ESP state's direction and key.
 //! - [`entropy`]: random octets.
 //! - [`wire`]: the one door through which hostile bytes enter.
+//! - [`disk`]: files that are there whole, or as they were.
 //!
 //! Lower half, which reconciles the kernel:
 //!
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod datapath;
+mod disk;
 pub mod engine;
 pub mod entropy;
 pub mod esp;

@@ -408,6 +408,37 @@ fn what_root_pins_belongs_to_the_owner_of_the_folder_and_a_purge_leaves_nothing(
 }
 
 #[test]
+fn what_the_owner_of_the_folder_links_to_is_neither_given_to_it_nor_removed() {
+    let (machine, _other) = pair();
+    let (pins, theirs) = (Path::new(PINS), Path::new("/var/lib/btmm/theirs"));
+    machine.write("/var/lib/btmm/theirs/file", "of root").expect("a file");
+    let owner = |path: &str| std::fs::metadata(theirs.join(path)).map(|about| about.uid()).ok();
+    let prepared = || {
+        std::fs::create_dir(pins)?;
+        std::os::unix::fs::chown(pins, Some(1234), Some(1234))?;
+        firewall::block(pins, Path::new(STATE)).expect("blocked");
+        for link in ["file", "links/file"] {
+            std::os::unix::fs::symlink(theirs.join("file"), pins.join(link))?;
+        }
+        std::os::unix::fs::symlink(theirs, pins.join("v0"))
+    };
+    machine.enter(prepared).expect("entered").expect("links in the folder");
+    machine
+        .enter(|| {
+            drop(open());
+            assert_eq!((owner("file"), owner("")), (Some(0), Some(0)), "given away");
+            std::fs::rename(pins.join("links"), pins.join("kept")).expect("renamed");
+            std::os::unix::fs::symlink(theirs, pins.join("links")).expect("linked");
+            let refused = Datapath::open(pins, &Settings::new(STATE)).map(drop).expect_err("links is a link").to_string();
+            assert!(refused.starts_with("/sys/fs/bpf/btmm/links: "), "{refused}");
+            btmmd::datapath::purge(pins).expect("purged");
+            assert!(!pins.exists());
+            assert_eq!(owner("file"), Some(0), "removed");
+        })
+        .expect("entered");
+}
+
+#[test]
 fn errors_name_what_they_are_about() {
     let (machine, _other) = pair();
     machine

@@ -1,9 +1,9 @@
 //! The account's files. See [`layout`] for which there are.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -12,6 +12,7 @@ use super::key::{KeyAlgorithm, MachineKey};
 use super::layout::{self, StateError};
 use super::roster::{Roster, SignedRoster};
 use super::token::{TokenUri, UriError};
+use crate::disk;
 
 /// The largest state file worth reading, in octets.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -41,20 +42,7 @@ pub(crate) fn read(path: &Path, secrecy: Secrecy) -> Result<Option<Zeroizing<Vec
 /// Writes a whole file so that after a crash there is either the old one or the new one.
 pub(crate) fn write(path: &Path, octets: &[u8], secrecy: Secrecy) -> Result<(), StateError> {
     let failed = |source| StateError::Io { doing: "write", path: path.to_owned(), source };
-    let fresh = with_suffix(path, ".new");
-    remove(&fresh)?;
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(secrecy.mode()).open(&fresh)?;
-        file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-    })();
-    if written.is_err() {
-        // The first error is the one to report; a leftover is removed by the next write.
-        let _ = fs::remove_file(&fresh);
-    }
-    written.map_err(failed)
+    disk::replace(path, octets, secrecy.mode(), |_| Ok(())).map_err(failed)
 }
 
 /// Removes a file; it may be missing already.
@@ -158,12 +146,6 @@ impl Secrecy {
             Self::Public => 0o644,
         }
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Keeps the newest roster.

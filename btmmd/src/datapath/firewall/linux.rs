@@ -1,7 +1,7 @@
 //! The switch's map and file.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use super::{Choice, FirewallStatus, Kept};
 use crate::datapath::interfaces::Interface;
 use crate::datapath::linux::pinned;
 use crate::datapath::{Counters, Datapath, DatapathError, Settings};
+use crate::disk;
 
 const FILE: &str = "firewall";
 
@@ -35,16 +36,13 @@ pub fn keep(state_dir: &Path, choice: Choice) -> Result<(), DatapathError> {
 
 fn write(state_dir: &Path, path: &Path, choice: Choice) -> io::Result<()> {
     fs::create_dir_all(state_dir)?;
-    let fresh = state_dir.join(format!("{FILE}.new"));
-    let mut file = File::create(&fresh)?;
-    file.write_all(choice.as_str().as_bytes())?;
-    file.sync_all()?;
     let owner = fs::metadata(state_dir)?;
-    if nix::unistd::Uid::effective().is_root() && owner.uid() != 0 {
-        std::os::unix::fs::chown(&fresh, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    fs::rename(&fresh, path)?;
-    File::open(state_dir)?.sync_all()
+    disk::replace(path, choice.as_str().as_bytes(), 0o644, |file| {
+        if nix::unistd::Uid::effective().is_root() && owner.uid() != 0 {
+            std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(())
+    })
 }
 
 /// Turns the pinned switch, if there is one.

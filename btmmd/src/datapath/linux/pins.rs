@@ -8,16 +8,18 @@
 //! ```
 //! Nothing but directories and BPF objects can be made on a bpffs, and no name may contain a dot, hence interface indices.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapType};
 use btmm_ebpf::layout;
 use btmm_ebpf::verdict::Verdict;
+use nix::fcntl::AtFlags;
 use nix::mount::MsFlags;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 
 use crate::datapath::DatapathError;
 
@@ -66,15 +68,14 @@ impl Pins {
 
     /// Removes everything in the folder, and the folder itself unless something is mounted there or above it may not be changed.
     pub fn remove(self) -> Result<(), DatapathError> {
-        for entry in list(&self.root)? {
-            if !entry.is_dir() {
-                fs::remove_file(&entry).map_err(at(&entry))?;
-                continue;
+        let root = Folder::open(&self.root)?;
+        for path in list(&self.root)? {
+            if is_folder(&path)? {
+                Folder::open(&path)?.clear()?;
+                root.remove(&path, UnlinkatFlags::RemoveDir)?;
+            } else {
+                root.remove(&path, UnlinkatFlags::NoRemoveDir)?;
             }
-            for pin in list(&entry)? {
-                fs::remove_file(&pin).map_err(at(&pin))?;
-            }
-            fs::remove_dir(&entry).map_err(at(&entry))?;
         }
         let _mounted_or_not_ours = fs::remove_dir(&self.root);
         Ok(())
@@ -101,13 +102,11 @@ impl Pins {
     /// Gives what root made to the owner of the folder, so that the daemon can open what the CLI pinned.
     pub fn adopt(&self) -> Result<(), DatapathError> {
         let owner = fs::metadata(&self.root).map_err(at(&self.root))?;
-        if !nix::unistd::Uid::effective().is_root() || owner.uid() == 0 {
+        if !Uid::effective().is_root() || owner.uid() == 0 {
             return Ok(());
         }
-        for folder in [self.root.clone(), self.layout(), self.links()] {
-            for path in list(&folder)?.into_iter().chain([folder]) {
-                std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(at(&path))?;
-            }
+        for path in [self.root.clone(), self.layout(), self.links()] {
+            Folder::open(&path)?.give(owner.uid(), owner.gid())?;
         }
         Ok(())
     }
@@ -117,9 +116,7 @@ impl Pins {
         for folder in list(&self.root).unwrap_or_default() {
             let is_layout = folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('v'));
             if is_layout && folder != self.layout() {
-                for map in list(&folder).unwrap_or_default() {
-                    let _may_be_gone = fs::remove_file(map);
-                }
+                let _may_be_gone = Folder::open(&folder).and_then(|held| held.clear());
                 let _may_be_gone = fs::remove_dir(folder);
             }
         }
@@ -140,10 +137,51 @@ impl Pins {
         let fits = info.map_type().is_ok_and(|found| found == shape.map_type)
             && (info.key_size(), info.value_size(), info.max_entries()) == (shape.key, shape.value, shape.entries);
         if !fits {
-            fs::remove_file(&path).map_err(at(&path))?;
+            Folder::open(&self.layout())?.remove(&path, UnlinkatFlags::NoRemoveDir)?;
         }
         Ok(fits)
     }
+}
+
+/// A folder held open. What root does to its entries goes by this, never by the path: the daemon's user, who owns the folder, could put a
+/// link to another in its place. Nor are entries followed that are links.
+struct Folder {
+    path: PathBuf,
+    held: File,
+}
+
+impl Folder {
+    fn open(path: &Path) -> Result<Self, DatapathError> {
+        let held = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path).map_err(at(path))?;
+        Ok(Self { path: path.to_owned(), held })
+    }
+
+    /// Removes an entry; it may be gone already.
+    fn remove(&self, entry: &Path, flags: UnlinkatFlags) -> Result<(), DatapathError> {
+        let name = entry.file_name().unwrap_or_default();
+        unlinkat(&self.held, name, flags).map_err(io::Error::from).or_else(unless_missing).map_err(at(entry))
+    }
+
+    /// Removes every entry; none of them may be a folder.
+    fn clear(&self) -> Result<(), DatapathError> {
+        list(&self.path)?.iter().try_for_each(|entry| self.remove(entry, UnlinkatFlags::NoRemoveDir))
+    }
+
+    /// Gives the folder and what is in it to a user.
+    fn give(&self, user: u32, group: u32) -> Result<(), DatapathError> {
+        let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        for entry in list(&self.path)? {
+            let name = entry.file_name().unwrap_or_default();
+            let given = fchownat(&self.held, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW);
+            given.map_err(io::Error::from).or_else(unless_missing).map_err(at(&entry))?;
+        }
+        fchown(&self.held, user, group).map_err(io::Error::from).map_err(at(&self.path))
+    }
+}
+
+/// Whether this is a folder, and not a link to one.
+fn is_folder(path: &Path) -> Result<bool, DatapathError> {
+    fs::symlink_metadata(path).map(|about| about.is_dir()).map_err(at(path))
 }
 
 /// What lies in a folder, in order.
@@ -175,8 +213,9 @@ pub fn at(path: &Path) -> impl Fn(io::Error) -> DatapathError {
 
 fn make_folder(folder: &Path) -> Result<(), DatapathError> {
     match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(folder)(error)),
-        _ => Ok(()),
+        // Opened, because a link to a folder would do for one.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Folder::open(folder).map(drop),
+        made => made.map_err(at(folder)),
     }
 }
 
@@ -200,7 +239,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    use nix::unistd::{Uid, setfsuid};
+    use nix::unistd::setfsuid;
 
     use super::*;
 
