@@ -46,3 +46,13 @@ fn every_row_of_a_verdict_table_names_a_test_and_every_counter_has_a_row() {
         assert!(page.contains(&format!("`{name}`")), "no row is counted as {name}");
     }
 }
+
+#[test]
+fn the_page_the_configuration_and_the_gate_have_one_default_rate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let page = fs::read_to_string(root.join("btmmd/docs/security.md")).expect("the page");
+    let (configured, gate) = (btmmd::config::Config::default().ike, btmmd::datapath::Settings::new("/"));
+    let (rate, burst) = (configured.rate.get(), configured.burst.get());
+    assert_eq!((gate.ike_per_second, gate.ike_burst), (rate, burst));
+    assert!(page.contains(&format!("Default: {rate} messages a second, {burst} at once")), "{rate}, {burst}");
+}

@@ -50,9 +50,6 @@ settings! {
         /// UDP port on which tunnels (IKE and ESP) arrive, and the one that the home router is asked to map.
         /// Allowed: 1 to 65535.
         port: Port = Port::IPSEC_NAT_T,
-        /// Name of the tunnel interface.
-        /// Allowed: at most 15 characters, no space, no slash.
-        interface: InterfaceName = InterfaceName::tunnel(),
         /// Interfaces under the gate: "auto" for every one that is up and leads elsewhere, or a list such as ["eth0", "wlan0"].
         uplinks: Uplinks = Uplinks::Auto,
         /// Seconds without a packet after which a tunnel is taken down.
@@ -254,8 +251,8 @@ impl Config {
             return Some(format!("lkdc.ticket_life = {} is longer than lkdc.renew_life = {}", self.lkdc.ticket_life, self.lkdc.renew_life));
         }
         match &self.uplinks {
-            Uplinks::List(names) if names.contains(&self.interface) => {
-                Some(format!("uplinks lists {:?}, which is the tunnel's own interface", self.interface.as_str()))
+            Uplinks::List(names) if names.contains(&InterfaceName::tunnel()) => {
+                Some(format!("uplinks lists {:?}, which is the tunnel's own interface", InterfaceName::tunnel().as_str()))
             }
             _ => None,
         }

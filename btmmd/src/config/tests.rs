@@ -44,6 +44,7 @@ fn an_unknown_key_is_named_with_its_place() {
     let error = refused("port = 4500\nprot = 1\n");
     assert!(error.starts_with("/etc/btmm/btmmd.toml:2:1: unknown field `prot`"), "{error}");
     assert!(error.contains("idle_timeout") && !error.contains('\n'), "{error}");
+    assert!(refused("interface = \"btmm0\"").contains("unknown field `interface`"), "its name is not a setting");
     assert!(refused("[ike]\nlifetime = 1\n").starts_with("/etc/btmm/btmmd.toml:2:1: unknown field `lifetime`"));
 }
 
@@ -54,8 +55,8 @@ fn a_wrong_value_is_told_with_key_place_and_what_is_allowed() {
         ("port = 65536", "1:8: port: 65536 is not allowed: use 1 to 65535"),
         ("\n\n  idle_timeout = 5", "3:18: idle_timeout: 5 is not allowed: use 10 to 86400"),
         (
-            "interface = \"a b\"",
-            "1:13: interface: \"a b\" is not an interface name: use 1 to 15 printable characters, no space, slash or colon",
+            "uplinks = [\"a b\"]",
+            "1:11: uplinks: \"a b\" is not an interface name: use 1 to 15 printable characters, no space, slash or colon",
         ),
         (
             "[resolver]\nstub = \"8.8.8.8\"",

@@ -45,13 +45,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Port 4500, no account yet, 100 IKE messages per second and source with a burst of 200, no log.
+    /// Port 4500, no account yet, 50 IKE messages per second and source with a burst of 100, no log.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             port: 4500,
             prefix: None,
-            ike_per_second: 100,
-            ike_burst: 200,
+            ike_per_second: 50,
+            ike_burst: 100,
             state_dir: state_dir.into(),
             xdp: XdpUse::Hardware,
             program_log: false,
