@@ -53,8 +53,8 @@ pub fn tables() -> HostTables {
 
 /// Turns the switch, as the command does.
 pub fn block(datapath: &Datapath, blocked: bool) {
-    let (pins, state) = (Path::new(PINS), Path::new(STATE));
-    let status = if blocked { firewall::block(pins, state) } else { firewall::allow(pins, state) };
+    let pins = Path::new(PINS);
+    let status = if blocked { firewall::block(pins, &Settings::new(STATE)) } else { firewall::allow(pins, Path::new(STATE)) };
     assert_eq!(status.expect("the switch turns").blocked, blocked);
     assert_eq!(datapath.blocked().expect("the map is read"), blocked);
 }

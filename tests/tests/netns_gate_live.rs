@@ -34,8 +34,9 @@ fn status(node: &Node) -> FirewallStatus {
 
 /// The switch as `btmm firewall` turns it: from outside any daemon.
 fn turn(node: &Node, blocked: bool) -> FirewallStatus {
-    let (pins, state) = (Path::new(PINS), Path::new(STATE));
-    let turned = node.enter(|| if blocked { firewall::block(pins, state) } else { firewall::allow(pins, state) });
+    let pins = Path::new(PINS);
+    let turned =
+        node.enter(|| if blocked { firewall::block(pins, &Settings::new(STATE)) } else { firewall::allow(pins, Path::new(STATE)) });
     turned.expect("entered").expect("the switch turns")
 }
 
@@ -208,7 +209,7 @@ fn an_interface_that_refuses_its_program_is_named_and_costs_no_other_its_gate() 
         })
         .expect("entered");
     assert_ne!(gate_program(&machine), before, "the other was replaced");
-    let told = machine.enter(|| firewall::block(pins, Path::new(STATE))).expect("entered").expect_err("not on odd0");
+    let told = machine.enter(|| firewall::block(pins, &Settings::new(STATE))).expect("entered").expect_err("not on odd0");
     assert!(matches!(&told, DatapathError::Partial(names) if names.starts_with("odd0: ") && !names.contains("up0")), "{told}");
     assert!(status(&machine).blocked && status(&machine).enforced_on.contains(&"up0".to_owned()));
 }
@@ -276,6 +277,21 @@ fn an_interface_that_is_down_when_the_switch_blocks_comes_up_under_it() {
     assert!(!arrives((&other, &outside), (&machine, &inside), &ike()) && !arrives((&machine, &inside), (&other, &outside), &ike()));
 }
 
+#[test]
+fn the_switch_closes_the_configured_port_with_no_daemon() {
+    let (machine, other) = pair();
+    let elsewhere = Settings { port: 4600, ..Settings::new(STATE) };
+    let sockets = |port: u16| (socket(&machine, &format!("192.0.2.1:{port}")), socket(&other, &format!("192.0.2.2:{port}")));
+    let open_at = |sockets: &(UdpSocket, UdpSocket)| arrives((&other, &sockets.1), (&machine, &sockets.0), &ike());
+    let (usual, configured) = (sockets(4500), sockets(4600));
+    machine.enter(|| firewall::block(Path::new(PINS), &elsewhere).map(drop)).expect("entered").expect("blocked");
+    assert_eq!((open_at(&usual), open_at(&configured)), (true, false));
+    reboot(&machine);
+    let restored = machine.enter(|| firewall::restore_on(Path::new(PINS), &elsewhere, "up0")).expect("entered");
+    assert_eq!(restored.expect("put under the switch"), [""; 0]);
+    assert_eq!((open_at(&usual), open_at(&configured)), (true, false));
+}
+
 /// Forgets everything the kernel holds, as a boot does.
 fn reboot(machine: &Node) {
     machine.run("umount /sys/fs/bpf").expect("unmounted");
@@ -285,7 +301,7 @@ fn reboot(machine: &Node) {
 #[test]
 fn a_boot_restores_the_switch_and_a_choice_that_cannot_be_read_blocks() {
     let (machine, _other) = pair();
-    let restored = || machine.enter(|| firewall::restore(Path::new(PINS), Path::new(STATE)).expect("restored")).expect("entered");
+    let restored = || machine.enter(|| firewall::restore(Path::new(PINS), &Settings::new(STATE)).expect("restored")).expect("entered");
     turn(&machine, true);
     reboot(&machine);
     assert!(restored().blocked);
@@ -315,7 +331,7 @@ fn an_interface_that_appears_under_a_kept_block_is_put_under_it_without_a_daemon
     let (machine, other) = pair();
     let appears = |name: &str, subnet: u8| {
         machine.ip(&format!("link add {name} type veth peer name {name} netns {}", other.pid())).expect("a wire");
-        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), Path::new(STATE), name)).expect("entered");
+        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), &Settings::new(STATE), name)).expect("entered");
         assert_eq!(done.expect("udev's program ends well"), [""; 0]);
         for (node, last) in [(&machine, 1), (&other, 2)] {
             node.ip(&format!("address add 198.51.{subnet}.{last}/24 dev {name}\nlink set {name} up")).expect("an address");
@@ -338,7 +354,7 @@ fn an_interface_that_appears_under_a_kept_block_is_put_under_it_without_a_daemon
     reboot(&machine);
     assert_eq!(status(&machine).not_enforced_on.len(), 4);
     for name in ["late0", "up0", "never0", "late0", "open0", "lo", "gone0"] {
-        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), Path::new(STATE), name)).expect("entered");
+        let done = machine.enter(|| firewall::restore_on(Path::new(PINS), &Settings::new(STATE), name)).expect("entered");
         let told: &[&str] = if name == "gone0" { &["no interface gone0"] } else { &[] };
         assert_eq!(done.expect("at boot, in any order, and again"), told, "{name}");
     }
@@ -387,7 +403,7 @@ fn what_root_pins_belongs_to_the_owner_of_the_folder_and_a_purge_leaves_nothing(
     let owners = || {
         std::fs::create_dir(pins)?;
         std::os::unix::fs::chown(pins, Some(1234), Some(1234))?;
-        firewall::block(pins, Path::new(STATE)).expect("blocked");
+        firewall::block(pins, &Settings::new(STATE)).expect("blocked");
         let mut owners = Vec::new();
         for folder in [pins.to_owned(), pins.join("v1"), pins.join("links")] {
             for entry in std::fs::read_dir(folder)? {
@@ -416,7 +432,7 @@ fn what_the_owner_of_the_folder_links_to_is_neither_given_to_it_nor_removed() {
     let prepared = || {
         std::fs::create_dir(pins)?;
         std::os::unix::fs::chown(pins, Some(1234), Some(1234))?;
-        firewall::block(pins, Path::new(STATE)).expect("blocked");
+        firewall::block(pins, &Settings::new(STATE)).expect("blocked");
         for link in ["file", "links/file"] {
             std::os::unix::fs::symlink(theirs.join("file"), pins.join(link))?;
         }

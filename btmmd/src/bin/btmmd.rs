@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use btmmd::account::Identity;
 use btmmd::config::{Config, ConfigError};
-use btmmd::datapath::firewall;
+use btmmd::datapath::{Settings, firewall};
 use btmmd::run::{self, Paths};
 use btmmd::xfrm::Xfrm;
 use btmmd::xfrm::port::{DEFAULT_MTU, InnerNetwork, Removed};
@@ -73,7 +73,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
         return runtime.block_on(guard(arguments));
     }
     if let Some(interface) = &arguments.uplink {
-        let warnings = firewall::restore_on(&arguments.bpffs, &arguments.state_dir, interface)?;
+        let warnings = firewall::restore_on(&arguments.bpffs, &switch_settings(arguments), interface)?;
         warnings.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
         return Ok(());
     }
@@ -94,10 +94,17 @@ fn start(arguments: &Arguments) -> anyhow::Result<()> {
 /// A switch that nobody ever turned is left as it is. The guard comes first, and neither waits for the other to succeed.
 async fn guard(arguments: &Arguments) -> anyhow::Result<()> {
     let guarded = raise_guard(arguments).await;
-    let restored = firewall::restore(&arguments.bpffs, &arguments.state_dir).map(|status| {
+    let restored = firewall::restore(&arguments.bpffs, &switch_settings(arguments)).map(|status| {
         status.warning.iter().for_each(|warning| eprintln!("btmmd: {warning}"));
     });
     both(guarded, restored.map_err(anyhow::Error::from))
+}
+
+/// A configuration that is wrong is no reason to leave the switch open.
+fn switch_settings(arguments: &Arguments) -> Settings {
+    let (config, error) = Config::load_or_default(&arguments.config);
+    error.iter().for_each(|error| eprintln!("btmmd: {error}; the switch is that of port {}", config.port.get()));
+    Settings { port: config.port.get(), ..Settings::new(&arguments.state_dir) }
 }
 
 /// Without an account there is nothing to guard.

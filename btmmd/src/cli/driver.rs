@@ -21,12 +21,13 @@ use super::args::{self, Account, Btmm, Command, Internal};
 use super::ping::Tally;
 use super::table::Paint;
 use super::{account, firewall, generate, machines, ping, status};
+use crate::config::{self, Config};
 use crate::control::client::ClientError;
 use crate::control::driver::connect;
 use crate::control::error::{ControlError, ExitClass};
 use crate::control::messages::Status;
 use crate::control::wire::Ping;
-use crate::datapath::{DatapathError, firewall as switch};
+use crate::datapath::{DatapathError, Settings, firewall as switch};
 use crate::lkdc::ccache::CacheError;
 use crate::lkdc::keytab::KeytabFileError;
 
@@ -272,7 +273,11 @@ fn run_firewall(action: args::Firewall, output: Output) -> Result<ExitClass, Fai
     let pins = directory("BTMM_BPFFS", "/sys/fs/bpf/btmm");
     let state = directory("BTMM_STATE_DIR", "/var/lib/btmm");
     let report: firewall::Report = match action {
-        args::Firewall::Block => switch::block(&pins, &state)?.into(),
+        args::Firewall::Block => {
+            let (config, error) = Config::load_or_default(Path::new(config::PATH));
+            error.iter().for_each(|error| eprintln!("btmm: {error}; port {} is blocked", config.port.get()));
+            switch::block(&pins, &Settings { port: config.port.get(), ..Settings::new(&state) })?.into()
+        }
         args::Firewall::Allow => switch::allow(&pins, &state)?.into(),
         args::Firewall::Status if nix::unistd::geteuid().is_root() => switch::status(&pins, &state)?.into(),
         // Pins and state are root's and the daemon's; what others can see of them looks as if there were none.

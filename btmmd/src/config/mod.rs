@@ -193,6 +193,14 @@ impl Config {
         }
     }
 
+    /// As [`load`](Self::load) for who must not fail over it: the defaults, and why, when the file is wrong.
+    pub fn load_or_default(path: &Path) -> (Self, Option<ConfigError>) {
+        match Self::load(path) {
+            Ok(config) => (config, None),
+            Err(error) => (Self::default(), Some(error)),
+        }
+    }
+
     /// Parses the text of a configuration file; `path` is for error messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| located(text, path, error.span(), error.message()))?;

@@ -102,6 +102,13 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn who_must_not_fail_over_the_file_gets_the_defaults_and_why() {
+    let (config, error) = Config::load_or_default(Path::new("/"));
+    assert!(config == Config::default() && error.is_some());
+    assert!(Config::load_or_default(Path::new("/nonexistent/btmmd.toml")).1.is_none());
+}
+
+#[test]
 fn spans_are_written_with_their_unit_and_bounded() {
     let config = parsed("[lkdc]\nticket_life = \"90m\"\nusers = { alice = \"al\" }\n");
     assert_eq!((config.lkdc.ticket_life.seconds(), config.lkdc.ticket_life.to_string()), (5400, "90m".to_owned()));

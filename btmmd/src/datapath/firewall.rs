@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, DatapathError};
+use super::{Counters, DatapathError, Settings};
 
 pub(super) use linux::read_choice;
 
@@ -64,14 +64,15 @@ pub(super) struct Kept {
 /// Blocks UDP to and from the encapsulation port, in and out, at the next packet, and keeps it so over restarts and boots.
 ///
 /// Needs no daemon: puts the programs on every interface except loopback and our own, up or down, with an address or without.
+/// The port is that of `settings` unless one is in force already.
 ///
 /// # Errors
 /// [`DatapathError::Partial`] when an interface could not be put under the switch (the others are blocked).
-pub fn block(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
+pub fn block(pins: &Path, settings: &Settings) -> Result<FirewallStatus, DatapathError> {
     linux::set_pinned(pins, Choice::Block)?;
-    linux::keep(state_dir, Choice::Block)?;
-    linux::enforce_everywhere(pins, state_dir)?;
-    status(pins, state_dir)
+    linux::keep(&settings.state_dir, Choice::Block)?;
+    linux::enforce_everywhere(pins, settings)?;
+    status(pins, &settings.state_dir)
 }
 
 /// Lets port 4500 through again. The SPI filter and the rate limit stay in force where they are attached.
@@ -96,11 +97,11 @@ pub fn status(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathE
 ///
 /// # Errors
 /// As [`block`].
-pub fn restore(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, DatapathError> {
-    if read_choice(state_dir).choice == Choice::Block {
-        linux::enforce_everywhere(pins, state_dir)?;
+pub fn restore(pins: &Path, settings: &Settings) -> Result<FirewallStatus, DatapathError> {
+    if read_choice(&settings.state_dir).choice == Choice::Block {
+        linux::enforce_everywhere(pins, settings)?;
     }
-    status(pins, state_dir)
+    status(pins, &settings.state_dir)
 }
 
 /// Puts an interface that has just appeared under the kept choice: with no daemon nobody else would. Nothing is done where the choice lets
@@ -109,10 +110,10 @@ pub fn restore(pins: &Path, state_dir: &Path) -> Result<FirewallStatus, Datapath
 ///
 /// # Errors
 /// As [`block`].
-pub fn restore_on(pins: &Path, state_dir: &Path, interface: &str) -> Result<Vec<String>, DatapathError> {
-    let kept = read_choice(state_dir);
+pub fn restore_on(pins: &Path, settings: &Settings, interface: &str) -> Result<Vec<String>, DatapathError> {
+    let kept = read_choice(&settings.state_dir);
     let mut warnings = Vec::from_iter(kept.warning);
-    if kept.choice == Choice::Block && !linux::enforce_on(pins, state_dir, interface)? {
+    if kept.choice == Choice::Block && !linux::enforce_on(pins, settings, interface)? {
         warnings.push(DatapathError::Interface(interface.to_owned()).to_string());
     }
     Ok(warnings)

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::control::driver::{Server, group};
 use crate::control::error::ControlError;
 use crate::control::request::ControlRequest;
-use crate::datapath::firewall;
+use crate::datapath::{Settings, firewall};
 use crate::lkdc::discover::linux::withdraw;
 use crate::lkdc::principals::SharedRegister;
 use crate::rendezvous::driver::Base;
@@ -115,7 +115,8 @@ impl Daemon {
 
     /// Without an account the port-4500 switch is kept all the same.
     fn keep_switch(&self) {
-        match firewall::restore(&self.paths.pins, &self.paths.state) {
+        let settings = Settings { port: self.config.port.get(), ..Settings::new(&self.paths.state) };
+        match firewall::restore(&self.paths.pins, &settings) {
             Ok(status) => status.warning.iter().for_each(|warning| warn!("{warning}")),
             Err(error) => error!(%error, "the port-4500 switch is not in force"),
         }

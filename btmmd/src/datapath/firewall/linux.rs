@@ -55,8 +55,8 @@ pub fn set_pinned(pins: &Path, choice: Choice) -> Result<(), DatapathError> {
 
 /// Puts every interface that may lead out under the switch: one that is down or has no address yet would come up outside of it. What is
 /// recorded of them is not believed: attaching again replaces, and repairs where somebody else took a program off.
-pub fn enforce_everywhere(pins: &Path, state_dir: &Path) -> Result<(), DatapathError> {
-    let mut datapath = Datapath::load(pins, &Settings::new(state_dir))?;
+pub fn enforce_everywhere(pins: &Path, settings: &Settings) -> Result<(), DatapathError> {
+    let mut datapath = Datapath::load(pins, settings)?;
     datapath.set_blocked(true)?;
     let mut failed = Vec::new();
     for interface in Interface::all()?.into_iter().filter(Interface::may_lead_out) {
@@ -79,13 +79,13 @@ fn partial(failed: Vec<(u32, DatapathError)>) -> Result<(), DatapathError> {
 }
 
 /// Puts one interface under the switch; whether there is one of that name. One process at a time: when a machine boots they appear together.
-pub fn enforce_on(pins: &Path, state_dir: &Path, name: &str) -> Result<bool, DatapathError> {
-    let path = state_dir.join(FILE);
+pub fn enforce_on(pins: &Path, settings: &Settings, name: &str) -> Result<bool, DatapathError> {
+    let path = settings.state_dir.join(FILE);
     let choice = File::open(&path).and_then(|file| file.lock().map(|()| file));
     let _one_at_a_time = choice.map_err(|source| DatapathError::State { path, source })?;
     let Some(interface) = Interface::all()?.into_iter().find(|interface| interface.name == name) else { return Ok(false) };
     if interface.may_lead_out() {
-        let mut datapath = Datapath::load(pins, &Settings::new(state_dir))?;
+        let mut datapath = Datapath::load(pins, settings)?;
         datapath.attach(interface)?;
     }
     Ok(true)
