@@ -9,6 +9,7 @@ use btmmd::account::authority::Authority;
 use btmmd::account::key::{KeyAlgorithm, MachineKey};
 use btmmd::account::prefix::UlaPrefix;
 use btmmd::account::public_key::PublicKey;
+use btmmd::account::roster::{KeyHash, Machine, Roster};
 use btmmd::entropy::SystemEntropy;
 use btmmd::lkdc::crypto::Etype;
 use btmmd::lkdc::crypto::dh::DhGroup;
@@ -51,7 +52,15 @@ impl Stage {
         let account = Authority::create(name, zone, prefix, now()).expect("an account");
         let (imac, laptop) = (signatory(&account, "imac"), signatory(&account, "laptop"));
         let realm = RealmName::of_key(imac.spki());
-        let believers = Believers::new(account.trust().clone(), None, ["alice".to_owned()]);
+        let machines = [("imac", &imac), ("laptop", &laptop)].map(|(name, signatory)| Machine {
+            name: name.parse().expect("a name"),
+            inner: prefix.inner_address(signatory.spki()),
+            key: KeyHash::of(signatory.spki()),
+            joined_at: 0,
+            base: false,
+        });
+        let roster = Roster::new(account.trust(), 1, 0, machines.to_vec());
+        let believers = Believers::new(account.trust().clone(), Some(roster), ["alice".to_owned()]);
         let spki = imac.spki().to_vec();
         let kdc = PkinitKdc::new(imac, believers, &mut SystemEntropy);
         let question = PkinitQuestion { req_body: BODY, nonce: 7, freshness_token: None, group: DhGroup::X25519, may_reuse: true };

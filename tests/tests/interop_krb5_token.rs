@@ -15,6 +15,7 @@ use btmmd::account::credentials::IdentityCredentials;
 use btmmd::account::driver::{DotConnection, Member};
 use btmmd::account::identity::Identity;
 use btmmd::account::key::{KeyAlgorithm, KeyError, MachineKey};
+use btmmd::account::roster::Roster;
 use btmmd::account::tls::{OwnCertificate, base_config};
 use btmmd::account::token::{TokenError, TokenUri};
 use btmmd::account::{self, AccountOptions, SharedBase};
@@ -168,16 +169,17 @@ async fn a_key_made_on_a_token_joins_renews_and_raises_tunnels_both_ways() {
     let imac = Identity::load(&dir).expect("the renewed identity");
     assert_ne!(imac.certificate(), before);
 
+    let roster = account::known_roster(&dir, imac.trust()).expect("a readable list of machines");
     for pair in [[&imac, &base], [&base, &imac]] {
-        let waited = raise(pair).await;
+        let waited = raise(pair, roster.clone()).await;
         assert!(waited, "the machine on the token signs later, not at once");
     }
     assert!(imac.key().trouble().is_none());
 }
 
 /// Raises a tunnel from the first to the second. Tells whether anybody had to wait for a signature.
-async fn raise(pair: [&Identity; 2]) -> bool {
-    let (_roster, known) = tokio::sync::watch::channel(None);
+async fn raise(pair: [&Identity; 2], roster: Option<Roster>) -> bool {
+    let (_roster, known) = tokio::sync::watch::channel(roster);
     let mut ikes = pair.map(|identity| {
         let credentials = IdentityCredentials::new(identity.clone(), known.clone(), SystemTime::now);
         Ike::new(IkeConfig::default(), Box::new(credentials), Box::new(SystemEntropy))

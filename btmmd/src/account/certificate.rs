@@ -167,6 +167,12 @@ pub enum CertificateError {
         /// Subject of the certificate.
         subject: String,
     },
+    /// Whether the account still has the machine cannot be known.
+    #[error("{subject} is not believed: this machine has no readable list of the account's machines")]
+    Unlisted {
+        /// Subject of the certificate.
+        subject: String,
+    },
     /// A machine of the account that poses as its base.
     #[error("{subject} answers in place of the base, {base}")]
     NotTheBase {

@@ -23,7 +23,8 @@ pub struct IdentityCredentials {
 }
 
 impl IdentityCredentials {
-    /// The credentials of `identity`. `roster` is the newest one known, `now` the wall clock.
+    /// The credentials of `identity`. `roster` is the newest one known, `now` the wall clock. Without a roster only the home base is
+    /// believed, which can give one.
     pub fn new(identity: Identity, roster: watch::Receiver<Option<Roster>>, now: fn() -> SystemTime) -> Self {
         let authority = identity.trust().authority_key().ok();
         let authority = authority.and_then(|key| digest(&SHA1_FOR_LEGACY_USE_ONLY, key.spki()).as_ref().try_into().ok());
@@ -32,8 +33,10 @@ impl IdentityCredentials {
 
     fn verify(&self, certificate: &[u8]) -> Result<certificate::PeerIdentity, CertificateError> {
         let peer = certificate::verify_peer(certificate, self.identity.trust(), (self.now)())?;
-        if let Some(roster) = self.roster.borrow().as_ref() {
-            roster.check_member(&peer)?;
+        match self.roster.borrow().as_ref() {
+            Some(roster) => roster.check_member(&peer)?,
+            None if peer.name == self.identity.base().name => {}
+            None => return Err(CertificateError::Unlisted { subject: peer.fqdn }),
         }
         Ok(peer)
     }
@@ -132,6 +135,24 @@ mod tests {
             let refused = credentials.verify_peer(identity.certificate(), &[]).unwrap_err().to_string();
             assert_eq!(refused, "base.alice.btmm.internal is not in the account any more");
         }
+    }
+
+    #[test]
+    fn without_a_roster_only_the_home_base_is_believed() {
+        let directory = crate::account::driver::tests::directory();
+        let options = AccountOptions { account: "alice".parse().unwrap(), zone: None, machine: "base".parse().unwrap() };
+        let (base, book) = create(directory.path(), options, now()).unwrap();
+        let key = PublicKey::from_spki(MachineKey::generate(KeyAlgorithm::Ed25519).unwrap().spki()).unwrap();
+        let certificate = book.authority.issue(&key, &"imac".parse().unwrap(), now()).unwrap();
+        let (sender, roster) = watch::channel(None);
+        let credentials = IdentityCredentials::new(base.clone(), roster, now);
+        credentials.verify_peer(base.certificate(), &[]).unwrap();
+        let refused = credentials.verify_peer(&certificate, &[]).unwrap_err().to_string();
+        assert!(refused.starts_with("imac.alice.btmm.internal is not believed"), "{refused}");
+        let inner = base.trust().prefix.inner_address(key.spki());
+        let imac = Machine { name: "imac".parse().unwrap(), inner, key: KeyHash::of(key.spki()), joined_at: 0, base: false };
+        sender.send_replace(Some(Roster::new(base.trust(), 2, 0, vec![imac])));
+        credentials.verify_peer(&certificate, &[]).unwrap();
     }
 
     #[test]

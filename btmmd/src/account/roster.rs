@@ -125,7 +125,7 @@ pub struct Roster {
 
 impl Roster {
     /// The roster of these machines, as it is since `changed_at`, in seconds since 1970.
-    pub(crate) fn new(trust: &AccountTrust, serial: u64, changed_at: u64, machines: Vec<Machine>) -> Self {
+    pub fn new(trust: &AccountTrust, serial: u64, changed_at: u64, machines: Vec<Machine>) -> Self {
         Self { format: FORMAT, zone: trust.zone.clone(), prefix: trust.prefix, serial, changed_at, machines }
     }
 

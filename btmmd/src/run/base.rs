@@ -156,13 +156,9 @@ pub(super) fn contact(identity: &Identity) -> Result<Base, RunError> {
     Ok(Base::Tls { addresses: contact.addresses.iter().map(ToString::to_string).collect(), server_name, tls })
 }
 
-/// The newest roster kept on disk; none when there is none, or it is damaged: a new one is fetched.
-pub(super) fn known_roster(state: &Path, identity: &Identity) -> Option<Roster> {
-    match account::known_roster(state, identity.trust()) {
-        Ok(roster) => roster,
-        Err(error) => {
-            tracing::warn!(%error, "the kept list of machines is not used");
-            None
-        }
-    }
+/// The newest roster kept on disk, or why it cannot be read: a new one is fetched.
+pub(super) fn known_roster(state: &Path, identity: &Identity) -> Result<Roster, String> {
+    let read = account::known_roster(state, identity.trust()).map_err(|error| error.to_string());
+    read.and_then(|roster| roster.ok_or_else(|| format!("there is none in {}", state.display())))
+        .inspect_err(|cause| tracing::warn!(%cause, "no kept list of machines"))
 }

@@ -140,7 +140,7 @@ impl Daemon {
             None => super::base::contact(&identity)?,
         };
         let roster = match &self.home {
-            Some(home) => Some(home.roster()),
+            Some(home) => Ok(home.roster()),
             None => super::base::known_roster(&self.paths.state, &identity),
         };
         let register = if self.config.lkdc.enabled { self.register_of(&identity).map(Some) } else { Ok(None) };

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::session::Session;
 use crate::account::identity::Identity;
+use crate::account::roster::Roster;
 use crate::clock;
 use crate::config::Config;
 use crate::control::messages::KdcStatus;
@@ -55,8 +56,8 @@ impl Tally {
 }
 
 impl Kerberos {
-    /// The KDC of this machine's realm; it listens nowhere yet.
-    pub fn new(identity: &Identity, register: SharedRegister, config: &Config) -> Self {
+    /// The KDC of this machine's realm; it listens nowhere yet. Without a roster certificates are no proof.
+    pub fn new(identity: &Identity, register: SharedRegister, roster: Option<&Roster>, config: &Config) -> Self {
         let policy =
             Policy { ticket_life: config.lkdc.ticket_life.duration(), renew_life: config.lkdc.renew_life.duration(), ..Policy::default() };
         let settings = Settings { realm: RealmName::of_key(identity.key().spki()), policy, host: identity.fqdn() };
@@ -64,7 +65,7 @@ impl Kerberos {
         let users = config.lkdc.users.keys().cloned().chain([identity.account().to_string()]);
         let pkinit = match Signatory::new(identity.key().clone(), identity.certificate().to_vec()) {
             Ok(signatory) => {
-                let believers = Believers::new(identity.trust().clone(), None, users);
+                let believers = Believers::new(identity.trust().clone(), roster.cloned(), users);
                 Some(Arc::new(PkinitKdc::new(signatory, believers, &mut SystemEntropy)))
             }
             Err(error) => {
@@ -154,5 +155,29 @@ fn audit(event: &Event) {
         }
         Outcome::Repeated => debug!(target: "btmmd::audit", %exchange, %from, "reply sent again"),
         Outcome::Continued => debug!(target: "btmmd::audit", %exchange, %from, client = name(&event.client), "asked for a proof"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{AccountOptions, create};
+    use crate::lkdc::principals::Register;
+    use crate::run::register::names;
+
+    #[test]
+    fn the_kdc_has_the_kept_roster_from_its_first_moment_and_believes_nobody_without_one() {
+        let folder = crate::account::driver::tests::directory();
+        let options = AccountOptions { account: "alice".parse().unwrap(), zone: None, machine: "base".parse().unwrap() };
+        let (identity, base) = create(folder.path(), options, clock::wall()).unwrap();
+        let config = Config::default();
+        let life = config.lkdc.renew_life.duration();
+        let register = Register::open(folder.path(), names(&identity, &config), life, clock::wall(), &mut SystemEntropy).unwrap();
+        let register = SharedRegister::new(register);
+        for (roster, believed) in [(Some(base.roster()), true), (None, false)] {
+            let kerberos = Kerberos::new(&identity, register.clone(), roster.as_ref(), &config);
+            let pkinit = kerberos.pkinit.unwrap();
+            assert_eq!(pkinit.believers().believe(identity.certificate(), clock::wall()).is_ok(), believed);
+        }
     }
 }

@@ -208,13 +208,11 @@ impl Session {
         if let Some(cause) = &self.told.publish_error {
             add(Severity::Error, "this machine is not published".to_owned(), cause, "other machines may not find it until this is mended");
         }
-        if let Some(cause) = &self.roster.error {
-            add(Severity::Warning, "the list of machines may be old".to_owned(), cause, "it is fetched again by itself");
-        }
         if let (true, Mapping::None(cause)) = (self.config.port_mapping.enabled, self.mapping()) {
             let step = "machines elsewhere cannot begin a tunnel to this one: enable NAT-PMP on the router or forward UDP 4500";
             add(Severity::Warning, "no port mapping".to_owned(), &cause.to_string(), step);
         }
+        findings.extend(self.roster.finding());
         findings.extend(ending::finding(self.identity.expires_at(), self.told.renewal_error.as_deref(), clock::wall()));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         findings

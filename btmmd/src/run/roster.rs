@@ -12,6 +12,7 @@ use super::tickets::Tickets;
 use crate::account::name::MachineName;
 use crate::account::roster::Roster;
 use crate::clock;
+use crate::control::messages::{Finding, Severity};
 use crate::engine::{self, Member};
 use crate::ike;
 use crate::resolver::{self, Table};
@@ -28,13 +29,16 @@ pub(super) struct Rosters {
     fetched: Option<Instant>,
     inbox: mpsc::Sender<Event>,
     told: watch::Sender<Option<Roster>>,
-    pub error: Option<String>,
+    /// Why the kept roster could not be read.
+    unread: Option<String>,
+    error: Option<String>,
 }
 
 impl Rosters {
-    /// Nothing known, nothing due. Answers come back through `inbox`; whoever judges certificates listens to `told`.
-    pub fn new(inbox: mpsc::Sender<Event>, told: watch::Sender<Option<Roster>>) -> Self {
-        Self { current: None, due: None, fetched: None, inbox, told, error: None }
+    /// Nothing known, nothing due. Answers come back through `inbox`; whoever judges certificates listens to `told`. `unread` is why
+    /// the kept roster could not be read, if it could not.
+    pub fn new(inbox: mpsc::Sender<Event>, told: watch::Sender<Option<Roster>>, unread: Option<String>) -> Self {
+        Self { current: None, due: None, fetched: None, inbox, told, unread, error: None }
     }
 
     /// The roster, once there is one.
@@ -46,6 +50,22 @@ impl Rosters {
     fn want(&mut self, now: Instant) {
         let soonest = self.fetched.map_or(now, |fetched| now.max(fetched + PAUSE));
         self.due = Some(self.due.map_or(soonest, |due| due.min(soonest)));
+    }
+
+    /// What the owner is told of it.
+    pub fn finding(&self) -> Option<Finding> {
+        let (severity, what, cause, next_step) = match (&self.current, &self.unread, &self.error) {
+            (Some(_), _, None) | (None, None, None) => return None,
+            (Some(_), _, Some(cause)) => {
+                (Severity::Warning, "the list of machines may be old", cause.clone(), "it is fetched again by itself")
+            }
+            (None, unread, error) => {
+                let causes: Vec<&str> = unread.iter().chain(error).map(String::as_str).collect();
+                let next_step = "only the home base is believed until it gives the list, which it is asked for by itself: is it reachable?";
+                (Severity::Error, "there is no list of the account's machines", causes.join("; "), next_step)
+            }
+        };
+        Some(Finding { severity, what: what.to_owned(), cause, next_step: next_step.to_owned() })
     }
 
     /// When to ask next.
@@ -134,5 +154,35 @@ impl Session {
             prefix: self.identity.prefix().network(),
             machines,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::certificate::AccountTrust;
+    use crate::account::prefix::UlaPrefix;
+
+    fn roster(serial: u64) -> Roster {
+        let trust =
+            AccountTrust { ca: Vec::new(), zone: "alice.btmm.internal".parse().unwrap(), prefix: UlaPrefix::with_global_id([1; 5]) };
+        Roster::new(&trust, serial, 0, Vec::new())
+    }
+
+    fn rosters(unread: Option<&str>) -> Rosters {
+        Rosters::new(mpsc::channel(1).0, watch::channel(None).0, unread.map(str::to_owned))
+    }
+
+    #[test]
+    fn the_owner_is_told_when_no_list_of_machines_can_be_read_and_why() {
+        let mut rosters = rosters(Some("roster.json is damaged"));
+        let told = rosters.finding().unwrap();
+        assert_eq!((told.severity, told.cause.as_str()), (Severity::Error, "roster.json is damaged"));
+        rosters.error = Some("no answer".to_owned());
+        assert_eq!(rosters.finding().unwrap().cause, "roster.json is damaged; no answer");
+        rosters.current = Some(roster(1));
+        assert_eq!(rosters.finding().unwrap().severity, Severity::Warning, "there is one, which may be old");
+        rosters.error = None;
+        assert_eq!(rosters.finding(), None);
     }
 }

@@ -43,10 +43,11 @@ use crate::xfrm::Xfrm;
 use crate::xfrm::port::{DEFAULT_MTU, InnerNetwork};
 
 impl Session {
-    /// Brings the kernel to what this machine's account needs and starts every part. The guard comes first.
+    /// Brings the kernel to what this machine's account needs and starts every part. The guard comes first. `roster` is the newest one
+    /// kept, or why it cannot be read: whoever judges certificates has it before anybody can ask.
     pub async fn start(
         identity: Arc<Identity>,
-        roster: Option<Roster>,
+        roster: Result<Roster, String>,
         config: Arc<Config>,
         paths: Paths,
         base: Base,
@@ -78,7 +79,7 @@ impl Session {
         let (rendezvous, zone) = Rendezvous::spawn(zone_settings(&config, &identity)?, base)?;
         let member =
             Member::new((*identity).clone(), OwnCertificate::new(&identity), &paths.state).map_err(|error| RunError::of("TLS", error))?;
-        let (told_roster, roster_now) = watch::channel(None);
+        let (told_roster, roster_now) = watch::channel(roster.as_ref().ok().cloned());
         let credentials = IdentityCredentials::new((*identity).clone(), roster_now, clock::wall);
         let (inbox_in, inbox) = mpsc::channel(16);
         let first = network.borrow().clone();
@@ -112,19 +113,19 @@ impl Session {
             resume: Resume::load(paths.tunnels()),
             told,
             released: false,
-            roster: Rosters::new(inbox_in.clone(), told_roster),
+            roster: Rosters::new(inbox_in.clone(), told_roster, roster.as_ref().err().cloned()),
             member: Arc::new(member),
             mdns: None,
             tickets: Tickets::new(&identity, &config, inbox_in.clone()),
             inbox: inbox_in,
-            kerberos: register.map(|register| Kerberos::new(&identity, register, &config)),
+            kerberos: register.map(|register| Kerberos::new(&identity, register, roster.as_ref().ok(), &config)),
             identity,
             config,
             runtime: paths.runtime.clone(),
         };
         session.network_changed(first);
         session.fit_mtu().await;
-        if let Some(roster) = roster {
+        if let Ok(roster) = roster {
             session.set_roster(roster);
         }
         session.stub.handle(resolver::Input::Switch(on), clock::monotonic());

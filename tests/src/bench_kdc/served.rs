@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use btmmd::account::identity::Identity;
 use btmmd::account::key::MachineKey;
+use btmmd::account::known_roster;
 use btmmd::entropy::SystemEntropy;
 use btmmd::lkdc::crypto::{Etype, Key};
 use btmmd::lkdc::driver::{Audit, Driver};
@@ -73,7 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn pkinit(folder: &Path) -> Result<Pkinit> {
     let signatory = signatory(folder)?;
     let identity = Identity::load_if_joined(Path::new(STATE))?.context("the machine has joined no account")?;
-    let believers = Believers::new(identity.trust().clone(), None, (0..USERS).map(user));
+    let roster = known_roster(Path::new(STATE), identity.trust())?;
+    let believers = Believers::new(identity.trust().clone(), roster, (0..USERS).map(user));
     Ok(Pkinit(Arc::new(PkinitKdc::new(signatory, believers, &mut SystemEntropy))))
 }
 

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::certificate::Parts;
 use super::error::PkinitError;
-use crate::account::certificate::{self, AccountTrust, PeerIdentity, Purpose};
+use crate::account::certificate::{self, AccountTrust, CertificateError, PeerIdentity, Purpose};
 use crate::account::roster::Roster;
 use crate::lkdc::kdc::earned::Certified;
 use crate::lkdc::name::Principal;
@@ -33,8 +33,8 @@ struct Remembered {
 }
 
 impl Believers {
-    /// Believes the machines of the account when they ask for one of `users`, or for `host/` and their own name. Without a roster, all
-    /// that have a certificate.
+    /// Believes the machines of the account when they ask for one of `users`, or for `host/` and their own name. Without a roster, none
+    /// of them: a machine that was removed keeps its certificate.
     pub fn new(trust: AccountTrust, roster: Option<Roster>, users: impl IntoIterator<Item = String>) -> Self {
         let users = RwLock::new(users.into_iter().collect());
         Self { trust, roster: RwLock::new(roster.map(Arc::new)), users, remembered: Mutex::default() }
@@ -59,8 +59,9 @@ impl Believers {
     pub(crate) fn believe(&self, certificate: &[u8], now: SystemTime) -> Result<Arc<PeerIdentity>, PkinitError> {
         let peer = self.check_chain(certificate, now)?;
         let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(roster) = roster {
-            roster.check_member(&peer)?;
+        match roster {
+            Some(roster) => roster.check_member(&peer)?,
+            None => return Err(CertificateError::Unlisted { subject: peer.fqdn.clone() }.into()),
         }
         Ok(peer)
     }
@@ -68,7 +69,7 @@ impl Believers {
     /// Whether the machine whose certificate earned a ticket is still one of the account.
     pub(crate) fn still_believes(&self, machine: &Certified) -> bool {
         let roster = self.roster.read().unwrap_or_else(PoisonError::into_inner);
-        roster.as_ref().is_none_or(|roster| roster.may_hold(&machine.key, machine.issued_at()))
+        roster.as_ref().is_some_and(|roster| roster.may_hold(&machine.key, machine.issued_at()))
     }
 
     /// Whether a certificate could prove `client` at all.
@@ -113,5 +114,28 @@ impl Believers {
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Remembered>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::key::KeyAlgorithm;
+    use crate::account::roster::KeyHash;
+    use crate::lkdc::pkinit::rig::{account, now, roster, signatory};
+
+    #[test]
+    fn without_a_roster_no_certificate_and_no_ticket_that_one_earned_is_believed() {
+        let account = account();
+        let laptop = signatory(&account, "laptop", KeyAlgorithm::EcdsaP256, now());
+        let believers = Believers::new(account.trust().clone(), None, ["alice".to_owned()]);
+        let refused = believers.believe(laptop.certificate(), now()).unwrap_err();
+        let subject = "laptop.alice.btmm.internal".to_owned();
+        assert_eq!(refused, PkinitError::Certificate(CertificateError::Unlisted { subject }));
+        let earned = Certified::new(KeyHash::of(laptop.spki()), now());
+        assert!(!believers.still_believes(&earned));
+        believers.set_roster(roster(&account, &[("laptop", &laptop)]));
+        believers.believe(laptop.certificate(), now()).unwrap();
+        assert!(believers.still_believes(&earned));
     }
 }
