@@ -210,6 +210,17 @@ pub fn verify(certificate: &[u8], trust: &AccountTrust, purpose: Purpose, now: S
     Ok(PeerIdentity { fqdn: names.machine.in_zone(&trust.zone), name: names.machine, inner, spki, issued_at: read.issued_at() })
 }
 
+/// The same for a certificate that may have ended: it tells which machine asks for a new one, and is good for nothing else.
+pub(super) fn verify_even_ended(
+    certificate: &[u8],
+    trust: &AccountTrust,
+    purpose: Purpose,
+    now: SystemTime,
+) -> Result<PeerIdentity, CertificateError> {
+    let (_, end) = validity(certificate)?;
+    verify(certificate, trust, purpose, now.min(end))
+}
+
 /// Checks only that the CA `ca` issued `certificate` for `purpose` and that it is valid at `now`: for a machine that does not know its
 /// account yet.
 pub(crate) fn verify_path(certificate: &[u8], ca: &[u8], purpose: Purpose, now: SystemTime) -> Result<(), CertificateError> {

@@ -6,6 +6,9 @@
 //! | `POST /v1/renew` [`RenewRequest`] | a machine of the account, by its TLS certificate | [`Renewal`] |
 //! | `GET /v1/roster` | a machine of the account, by its TLS certificate | [`SignedRoster`] |
 //!
+//! A certificate that has ended still tells which machine it was: for these requests alone, so that a machine that was off when its
+//! certificate ended gets a new one. A machine that is not in the book is refused, whatever it shows.
+//!
 //! Every other answer is a [`Refusal`]. All bodies are JSON.
 
 use std::time::SystemTime;

@@ -207,7 +207,8 @@ impl ServerCertVerifier for BaseVerifier {
     }
 }
 
-/// Recognises the machines of the account. Whether they are still in the roster is asked later, where there is somebody to answer.
+/// Recognises the machines of the account, also those whose certificate has ended, or they could never ask for a new one. Whether it has,
+/// and whether they are still in the roster, is asked later, where there is somebody to answer and it is known what they want.
 #[derive(Debug)]
 struct MemberVerifier(Verifying, AccountTrust);
 
@@ -226,7 +227,7 @@ impl ClientCertVerifier for MemberVerifier {
         _intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        certificate::verify(end_entity, &self.1, Purpose::TlsClient, time(now)).map_err(refuse)?;
+        certificate::verify_even_ended(end_entity, &self.1, Purpose::TlsClient, time(now)).map_err(refuse)?;
         Ok(ClientCertVerified::assertion())
     }
 

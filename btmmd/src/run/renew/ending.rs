@@ -11,15 +11,20 @@ const DAY: u64 = 86_400;
 /// What there is to tell of a certificate that ends at `end`, and was last not renewed for this reason.
 pub(in crate::run) fn finding(end: SystemTime, refused: Option<&str>, now: SystemTime) -> Option<Finding> {
     let cause = refused.unwrap_or("the home base has not been asked yet").to_owned();
-    let next_step = "is the home base on and reachable? It is asked again by itself, and at once when it answers".to_owned();
-    let (severity, what) = match end.duration_since(now) {
+    let (severity, what, again) = match end.duration_since(now) {
         Ok(left) if left >= TOLD => return None,
         Ok(left) => {
             let days = left.as_secs() / DAY;
-            (Severity::Warning, format!("this machine's certificate ends in {days} {}", if days == 1 { "day" } else { "days" }))
+            let what = format!("this machine's certificate ends in {days} {}", if days == 1 { "day" } else { "days" });
+            (Severity::Warning, what, "at once when it answers")
         }
-        Err(_) => (Severity::Error, "this machine's certificate has ended: no machine lets it in".to_owned()),
+        // The zone does not answer a machine without a valid certificate, and so does not tell that the base is back.
+        Err(_) => {
+            let what = "this machine's certificate has ended: no machine lets it in, but the home base still gives it a new one";
+            (Severity::Error, what.to_owned(), "within an hour at the latest")
+        }
     };
+    let next_step = format!("is the home base on and reachable? It is asked again by itself, and {again}");
     Some(Finding { severity, what, cause, next_step })
 }
 
@@ -38,6 +43,7 @@ mod tests {
         let told = finding(end, None, end - days(1)).unwrap();
         assert_eq!(told.what, "this machine's certificate ends in 1 day");
         let told = finding(end, None, end + days(1)).unwrap();
-        assert_eq!((told.severity, told.what.as_str()), (Severity::Error, "this machine's certificate has ended: no machine lets it in"));
+        assert!(told.severity == Severity::Error && told.what.starts_with("this machine's certificate has ended"), "{told:?}");
+        assert!(told.what.contains("the home base still gives it a new one"), "{told:?}");
     }
 }

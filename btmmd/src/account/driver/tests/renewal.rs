@@ -22,9 +22,17 @@ fn later() -> SystemTime {
 
 /// Puts in place of a machine's certificate the one that the base issued nearly a year ago.
 fn age(served: &Served, directory: &Directory) -> Identity {
+    issued_at(SystemTime::now() + LEFT - CERTIFICATE_LIFE, served, directory)
+}
+
+/// The same with one that ended an hour ago.
+fn end(served: &Served, directory: &Directory) -> Identity {
+    issued_at(SystemTime::now() - LEFT - CERTIFICATE_LIFE, served, directory)
+}
+
+fn issued_at(issued: SystemTime, served: &Served, directory: &Directory) -> Identity {
     let mut identity = Identity::load(directory.path()).unwrap();
     let key = PublicKey::from_spki(identity.key().spki()).unwrap();
-    let issued = SystemTime::now() + LEFT - CERTIFICATE_LIFE;
     identity.certificate = served.base.lock().authority.issue(&key, identity.name(), issued).unwrap();
     identity.save(directory.path()).unwrap();
     Identity::load(directory.path()).unwrap()
@@ -78,6 +86,48 @@ async fn a_certificate_near_its_end_is_renewed_and_ike_goes_on_with_the_new_one(
     assert!(matches!(&told, Command::Failed { why, .. } if why.text == text), "the old one has run out by then: {told:?}");
     let told = dial(ike(&new, &known), base, ike(base, &known));
     assert!(matches!(&told, Command::Up { peer, .. } if *peer == base.fqdn()), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_machine_whose_certificate_has_ended_gets_a_new_one_and_is_let_in_nowhere_else_before() {
+    let (served, directory) = (serve().await, directory());
+    join_as("imac", &served.invite(), &directory).await.unwrap();
+    let old = end(&served, &directory);
+    assert!(old.expires_at() < SystemTime::now());
+    let heard = greeting(&served, &old).await;
+    assert!(!heard.contains("imac"), "DNS over TLS: {heard}");
+    let mut member = Member::new(old.clone(), OwnCertificate::new(&old), directory.path()).unwrap();
+    member.fetch_roster(None).await.unwrap();
+    member.renew().await.unwrap();
+    let new = Identity::load(directory.path()).unwrap();
+    assert!(new.renew_at() > later());
+    assert_eq!((new.inner(), new.key().spki()), (old.inner(), old.key().spki()));
+    assert!(greeting(&served, &new).await.contains("imac"));
+}
+
+#[tokio::test]
+async fn a_removed_machine_whose_certificate_has_ended_gets_no_new_one() {
+    let (served, directory) = (serve().await, directory());
+    join_as("imac", &served.invite(), &directory).await.unwrap();
+    let old = end(&served, &directory);
+    forget_newest(&served.base);
+    let mut member = Member::new(old.clone(), OwnCertificate::new(&old), directory.path()).unwrap();
+    assert!(matches!(member.renew().await, Err(ClientError::Refused(Refusal::NotAMember))));
+    assert!(matches!(member.fetch_roster(None).await, Err(ClientError::Refused(Refusal::NotAMember))));
+    assert_eq!(Identity::load(directory.path()).unwrap().certificate(), old.certificate());
+}
+
+/// What DNS over TLS says first to this machine; nothing if it hangs up.
+async fn greeting(served: &Served, identity: &Identity) -> String {
+    let tls = member_config(identity, OwnCertificate::new(identity), ALPN_DOT).unwrap();
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let name = "base.alice.btmm.internal".try_into().unwrap();
+    let mut stream = TlsConnector::from(tls).connect(name, stream).await.unwrap();
+    // The base may have hung up.
+    let _ = stream.write_all(b"ping").await;
+    let mut heard = String::new();
+    let _ = stream.read_to_string(&mut heard).await;
+    heard
 }
 
 #[tokio::test]
