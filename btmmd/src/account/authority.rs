@@ -123,9 +123,9 @@ impl Authority {
         Ok(params.signed_by(key, &issuer).map_err(|_| refuse())?.der().to_vec())
     }
 
-    /// Signs `message` for the one use that `context` names, so that a signature made for one use never serves another.
+    /// Signs `message` for the one use that `context` names.
     pub(super) fn sign(&self, context: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.key.sign(&in_context(context, message))
+        self.key.sign_for(context, message)
     }
 
     fn alternative_names(&self, key: &PublicKey, fqdn: &str) -> Option<Vec<u8>> {
@@ -156,12 +156,8 @@ impl AccountTrust {
 
     /// Whether the CA signed `message` for the use that `context` names.
     pub(super) fn signed(&self, context: &str, message: &[u8], signature: &[u8]) -> bool {
-        self.authority_key().is_ok_and(|key| key.verify(&in_context(context, message), signature))
+        self.authority_key().is_ok_and(|key| key.signed(context, message, signature))
     }
-}
-
-fn in_context(context: &str, message: &[u8]) -> Vec<u8> {
-    [context.as_bytes(), &[0], message].concat()
 }
 
 fn common_name(name: &str) -> DistinguishedName {

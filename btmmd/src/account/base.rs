@@ -21,6 +21,7 @@ use super::name::{AccountName, MachineName, ZoneName};
 use super::prefix::UlaPrefix;
 use super::public_key::PublicKey;
 use super::roster::{Roster, SignedRoster};
+use super::tls::ChannelBinding;
 use super::tsig::TsigKey;
 
 /// Why the base could not do what its owner asked.
@@ -176,13 +177,19 @@ impl Base {
         Ok(InvitationCode { addresses: addresses.to_vec(), fingerprint, secret, expires_at })
     }
 
-    /// Answers a machine at `source` that asks to join.
-    pub fn join(&mut self, source: IpAddr, request: &JoinRequest, now: SystemTime) -> Result<Membership, Refusal> {
+    /// Answers a machine at `source` that asks to join over the connection with this binding.
+    pub fn join(
+        &mut self,
+        source: IpAddr,
+        request: &JoinRequest,
+        channel: &ChannelBinding,
+        now: SystemTime,
+    ) -> Result<Membership, Refusal> {
         if !self.guesses.may_try(source, now) {
             return Err(Refusal::TooManyTries);
         }
         let mut book = self.book.clone();
-        let joined = book.join(&self.authority, request, now);
+        let joined = book.join(&self.authority, request, channel, now);
         if matches!(joined, Err(Refusal::UnknownCode | Refusal::UsedCode | Refusal::ExpiredCode)) {
             self.guesses.was_wrong(source, now);
         }

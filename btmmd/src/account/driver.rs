@@ -18,10 +18,10 @@ use tokio_rustls::server::TlsStream;
 
 use self::admission::Admission;
 pub use self::client::{ClientError, Failure, JoinError, Member, join};
-pub use self::http::serve_http;
+pub use self::http::{Caller, serve_http};
 use super::base::SharedBase;
 use super::certificate::{self, AccountTrust, CertificateError, PeerIdentity, Purpose};
-use super::tls::{ALPN_DOT, ALPN_HTTP};
+use super::tls::{ALPN_DOT, ALPN_HTTP, ChannelBinding};
 use crate::clock;
 
 /// How long a TLS handshake may take.
@@ -105,7 +105,8 @@ where
         // Who comes with an ended certificate can renew it here: whether the machine is still one of the account, the book tells.
         Some(ALPN_HTTP) => {
             let peer = known(certificate::verify_even_ended).map_err(io::Error::other)?;
-            serve_http(stream, remote.ip(), peer, base).await;
+            let channel = ChannelBinding::of(session).map_err(io::Error::other)?;
+            serve_http(stream, Caller { source: remote.ip(), peer, channel }, base).await;
         }
         _ => {}
     }

@@ -2,7 +2,7 @@
 //!
 //! | request | who may | answer |
 //! |---|---|---|
-//! | `POST /v1/join` [`JoinRequest`] | whoever holds an invitation | [`Membership`] |
+//! | `POST /v1/join` [`JoinRequest`] | whoever holds an invitation, and the key that is to join | [`Membership`] |
 //! | `POST /v1/renew` [`RenewRequest`] | a machine of the account, by its TLS certificate | [`Renewal`] |
 //! | `GET /v1/roster` | a machine of the account, by its TLS certificate | [`SignedRoster`] |
 //!
@@ -19,17 +19,22 @@ use super::authority::Authority;
 use super::certificate::PeerIdentity;
 use super::invitations::{InvitationError, Invitations, seconds};
 use super::invite::InviteSecret;
+use super::key::{KeyError, MachineKey};
 use super::name::{AccountName, MachineName, ZoneName};
 use super::octets;
 use super::prefix::UlaPrefix;
 use super::public_key::PublicKey;
 use super::roster::{KeyHash, MAX_MACHINES, Machine, Roster, SignedRoster};
+use super::tls::ChannelBinding;
 use super::tsig::TsigKey;
 
 /// The largest request body, in octets.
 pub const MAX_REQUEST: usize = 64 * 1024;
 /// The largest response body, in octets.
 pub const MAX_RESPONSE: usize = 512 * 1024;
+
+/// What a signature that proves the key of a machine that joins is for.
+const JOIN_CONTEXT: &str = "btmm join 1";
 
 /// A machine asks to join.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,9 +43,25 @@ pub struct JoinRequest {
     pub secret: InviteSecret,
     /// The name it would like.
     pub name: MachineName,
-    /// PKCS#10, DER: proves possession of the key; nothing but the key is taken from it.
+    /// PKCS#10, DER: nothing but the key is taken from it. It is the same for every connection, so that others may have kept it.
     #[serde(with = "octets")]
     pub request: Vec<u8>,
+    /// The key's signature of this TLS connection's [`ChannelBinding`]: proves that who asks has the key now.
+    #[serde(with = "octets")]
+    pub proof: Vec<u8>,
+}
+
+impl JoinRequest {
+    /// What `key` signs to join over the connection with this binding.
+    pub(super) fn prove(key: &MachineKey, channel: &ChannelBinding) -> Result<Vec<u8>, KeyError> {
+        key.sign_for(JOIN_CONTEXT, channel.octets())
+    }
+
+    /// The key that wants to join, once it has proven to be at the other end of the connection.
+    fn proven_key(&self, channel: &ChannelBinding) -> Result<PublicKey, Refusal> {
+        let key = PublicKey::from_request(&self.request).map_err(|_| Refusal::NotUnderstood)?;
+        if key.signed(JOIN_CONTEXT, channel.octets(), &self.proof) { Ok(key) } else { Err(Refusal::OtherConnection) }
+    }
 }
 
 /// What a machine gets that joins. The octets are DER.
@@ -100,6 +121,9 @@ pub enum Refusal {
     /// Too many wrong codes from this address.
     #[error("too many wrong invitation codes came from this address: wait a minute")]
     TooManyTries,
+    /// The key that wants to join is not at the other end of this connection.
+    #[error("the request to join was made for another connection: only the machine itself can join with its key")]
+    OtherConnection,
     /// Another machine has the name.
     #[error("another machine of the account is called {name}: join with another name, by \"btmm join --machine NAME\"")]
     NameTaken {
@@ -165,8 +189,14 @@ impl Book {
     }
 
     /// Lets a machine in. A machine that is in already gets its name, TSIG key and a new certificate.
-    pub(super) fn join(&mut self, authority: &Authority, request: &JoinRequest, now: SystemTime) -> Result<Membership, Refusal> {
-        let key = PublicKey::from_request(&request.request).map_err(|_| Refusal::NotUnderstood)?;
+    pub(super) fn join(
+        &mut self,
+        authority: &Authority,
+        request: &JoinRequest,
+        channel: &ChannelBinding,
+        now: SystemTime,
+    ) -> Result<Membership, Refusal> {
+        let key = request.proven_key(channel)?;
         let hash = KeyHash::of(key.spki());
         self.invitations.admit(&request.secret, hash, now)?;
         let tsig = match self.members.iter().find(|member| member.machine.key == hash) {

@@ -11,7 +11,7 @@ use super::invite::InvitationCode;
 use super::key::{KeyError, MachineKey};
 use super::name::MachineName;
 use super::roster::{Roster, RosterError};
-use super::tls::FoundBase;
+use super::tls::{ChannelBinding, FoundBase};
 
 /// Why the base's answer to a machine that joins was not believed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -34,9 +34,14 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
-    /// What to ask of the base.
-    pub(super) fn request(&self, code: &InvitationCode) -> Result<JoinRequest, KeyError> {
-        Ok(JoinRequest { secret: code.secret.clone(), name: self.name.clone(), request: self.key.certificate_request()? })
+    /// What to ask of the base, over the connection with this binding and no other.
+    pub(super) fn request(&self, code: &InvitationCode, channel: &ChannelBinding) -> Result<JoinRequest, KeyError> {
+        Ok(JoinRequest {
+            secret: code.secret.clone(),
+            name: self.name.clone(),
+            request: self.key.certificate_request()?,
+            proof: JoinRequest::prove(&self.key, channel)?,
+        })
     }
 
     /// The identity in the base's answer, if everything in it holds together and comes from the base that the TLS session proved.
@@ -108,8 +113,9 @@ mod tests {
         let (identity, mut base) = create(directory.path(), options, now()).unwrap();
         let key = Arc::new(MachineKey::generate(algorithm).unwrap());
         let code = base.invite(&["192.0.2.1:4500".parse().unwrap()], now()).unwrap();
-        let request = applicant(&key).request(&code).unwrap();
-        let answer = base.join([192, 0, 2, 2].into(), &request, now()).unwrap();
+        let channel = ChannelBinding([7; 32]);
+        let request = applicant(&key).request(&code, &channel).unwrap();
+        let answer = base.join([192, 0, 2, 2].into(), &request, &channel, now()).unwrap();
         let found = FoundBase {
             certificate: identity.certificate().to_vec(),
             authority: identity.trust().ca.clone(),

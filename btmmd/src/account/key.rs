@@ -63,7 +63,7 @@ enum Kept {
     Token(Box<Token>),
 }
 
-/// A private key that signs: the one way to sign for TLS, IKE, PKINIT and certificate requests, wherever the key is. Never printed.
+/// A private key that signs: the one way to sign for TLS, IKE, PKINIT, certificate requests and joining, wherever the key is. Never printed.
 pub struct MachineKey {
     kept: Kept,
     spki: Vec<u8>,
@@ -166,6 +166,11 @@ impl MachineKey {
         }
     }
 
+    /// Signs `message` for the one use that `context` names, so that a signature made for one use never serves another.
+    pub(super) fn sign_for(&self, context: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sign(&in_context(context, message))
+    }
+
     /// The signature of `message` without waiting: at once, or `None` while a token makes it. [`MachineKey::signed`] tells when to ask again.
     pub fn sign_soon(&self, message: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
         match &self.kept {
@@ -244,6 +249,11 @@ impl SigningKey for MachineKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         MachineKey::sign(self, message).map_err(|_| rcgen::Error::RemoteKeyError)
     }
+}
+
+/// What is signed of a message for the use that `context` names.
+pub(super) fn in_context(context: &str, message: &[u8]) -> Vec<u8> {
+    [context.as_bytes(), &[0], message].concat()
 }
 
 /// Random octets for keys, secrets and serial numbers.

@@ -9,7 +9,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::request::CertReq;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use super::key::{KeyAlgorithm, KeyError};
+use super::key::{KeyAlgorithm, KeyError, in_context};
 use crate::wire::der;
 
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -64,6 +64,11 @@ impl PublicKey {
             KeyAlgorithm::EcdsaP256 => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.raw).verify(message, signature).is_ok(),
             KeyAlgorithm::Ed25519 => UnparsedPublicKey::new(&ED25519, &self.raw).verify(message, signature).is_ok(),
         }
+    }
+
+    /// Whether `signature` is one of `message` by this key for the use that `context` names, in the form that `MachineKey::sign_for` makes.
+    pub(super) fn signed(&self, context: &str, message: &[u8], signature: &[u8]) -> bool {
+        self.verify(&in_context(context, message), signature)
     }
 
     /// The key as DER SubjectPublicKeyInfo.

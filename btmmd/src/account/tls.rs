@@ -14,8 +14,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, ServerConfig,
-    SignatureAlgorithm, SignatureScheme, version,
+    ClientConfig, ConfigBuilder, ConnectionCommon, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
+    ServerConfig, SignatureAlgorithm, SignatureScheme, version,
 };
 
 use super::certificate::{self, AccountTrust, CertificateError, Purpose};
@@ -27,6 +27,23 @@ use super::key::{KeyAlgorithm, MachineKey};
 pub const ALPN_DOT: &[u8] = b"dot";
 /// ALPN of HTTP/1.1 (RFC 7301), which carries enrolment.
 pub const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// What both ends of one TLS connection know and no other connection has: the channel binding `tls-exporter` (RFC 9266), which the exporter
+/// of TLS makes (RFC 8446 §7.5). Signing it proves that the key is at this end of this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelBinding(pub(super) [u8; 32]);
+
+impl ChannelBinding {
+    /// That of a connection whose handshake is done.
+    pub fn of<Data>(connection: &ConnectionCommon<Data>) -> Result<Self, Error> {
+        connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[])).map(Self)
+    }
+
+    /// Its octets.
+    pub fn octets(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 /// What a machine shows of itself in TLS. It can be replaced while connections use it, so that a renewed certificate takes effect at once.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use crate::account::layout::StateError;
 use crate::account::linux;
 use crate::account::name::MachineName;
 use crate::account::roster::{Roster, RosterError, SignedRoster};
-use crate::account::tls::{ALPN_HTTP, FoundBase, OwnCertificate, joining_config, member_config};
+use crate::account::tls::{ALPN_HTTP, ChannelBinding, FoundBase, OwnCertificate, joining_config, member_config};
 use crate::clock;
 
 /// How long connecting and shaking hands with one address may take.
@@ -134,7 +134,8 @@ pub async fn join(code: &InvitationCode, name: MachineName, state_dir: &Path) ->
     let found = found.expect("the handshake does not end well with any other base");
 
     let applicant = Applicant { key: Arc::new(machine_key(state_dir).await?), name };
-    let request = applicant.request(code).map_err(ClientError::Key)?;
+    let channel = ChannelBinding::of(stream.get_ref().1).map_err(ClientError::Tls)?;
+    let request = applicant.request(code, &channel).map_err(ClientError::Key)?;
     let answer: Membership = exchange(address, stream, Method::POST, "/v1/join", Some(&request)).await?;
     let signed = answer.roster.clone();
     let addresses = preferring(address, code.addresses());
@@ -208,7 +209,7 @@ impl Member {
 }
 
 /// Shakes hands with the base at the first of `addresses` to do so; later ones start a little later.
-async fn reach(addresses: &[SocketAddr], tls: Arc<ClientConfig>) -> Result<(SocketAddr, TlsStream<TcpStream>), ClientError> {
+pub(super) async fn reach(addresses: &[SocketAddr], tls: Arc<ClientConfig>) -> Result<(SocketAddr, TlsStream<TcpStream>), ClientError> {
     let connector = TlsConnector::from(tls);
     let mut attempts: FuturesUnordered<_> = (0..)
         .zip(addresses)
@@ -250,7 +251,7 @@ fn explain(error: &std::io::Error) -> String {
 }
 
 /// Sends one request on a fresh connection and reads the answer.
-async fn exchange<T: DeserializeOwned>(
+pub(super) async fn exchange<T: DeserializeOwned>(
     address: SocketAddr,
     stream: TlsStream<TcpStream>,
     method: Method,

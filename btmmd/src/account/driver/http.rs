@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::account::base::{Base, SharedBase};
 use crate::account::certificate::PeerIdentity;
 use crate::account::enrol::{MAX_REQUEST, Refusal};
+use crate::account::tls::ChannelBinding;
 use crate::clock;
 
 /// How long one connection may live. It carries one request.
@@ -28,15 +29,27 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const MAX_HEADERS: usize = 32;
 const BUFFER: usize = 16 * 1024;
 
-/// Answers one enrolment request on `stream`, whose TLS handshake is done and which comes from `source`; `peer` is the machine that showed its certificate.
-pub async fn serve_http<S>(stream: S, source: IpAddr, peer: Option<PeerIdentity>, base: SharedBase)
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// The machine that showed its certificate, which may have ended.
+    pub peer: Option<PeerIdentity>,
+    /// What a proof for this connection must sign.
+    pub channel: ChannelBinding,
+}
+
+/// Answers one enrolment request of `caller` on `stream`, whose TLS handshake is done.
+pub async fn serve_http<S>(stream: S, caller: Caller, base: SharedBase)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let source = caller.source;
     let service = service_fn(|request| {
-        let (peer, base) = (peer.clone(), base.clone());
+        let (caller, base) = (caller.clone(), base.clone());
         async move {
-            let answered = answer(request, source, peer, base).await;
+            let answered = answer(request, caller, base).await;
             Ok::<_, Infallible>(answered.unwrap_or_else(|refusal| respond(status(&refusal), &refusal)))
         }
     });
@@ -49,17 +62,13 @@ where
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    source: IpAddr,
-    peer: Option<PeerIdentity>,
-    base: SharedBase,
-) -> Result<Response<Full<Bytes>>, Refusal> {
+async fn answer(request: Request<Incoming>, caller: Caller, base: SharedBase) -> Result<Response<Full<Bytes>>, Refusal> {
+    let Caller { source, peer, channel } = caller;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (method, path.as_str()) {
         (Method::POST, "/v1/join") => {
             let asked = read_json(request).await?;
-            with_base(base, move |base| base.join(source, &asked, clock::wall())).await
+            with_base(base, move |base| base.join(source, &asked, &channel, clock::wall())).await
         }
         (Method::POST, "/v1/renew") => {
             let asked = read_json(request).await?;
@@ -98,7 +107,9 @@ fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
 
 fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::UnknownCode | Refusal::UsedCode | Refusal::ExpiredCode | Refusal::NotAMember => StatusCode::FORBIDDEN,
+        Refusal::UnknownCode | Refusal::UsedCode | Refusal::ExpiredCode | Refusal::OtherConnection | Refusal::NotAMember => {
+            StatusCode::FORBIDDEN
+        }
         Refusal::TooManyTries => StatusCode::TOO_MANY_REQUESTS,
         Refusal::NameTaken { .. } | Refusal::KnownAs { .. } | Refusal::Full => StatusCode::CONFLICT,
         Refusal::NotUnderstood => StatusCode::BAD_REQUEST,

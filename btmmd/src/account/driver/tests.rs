@@ -3,21 +3,24 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use super::client::{exchange, reach};
 use super::*;
 use crate::account::base::Base;
-use crate::account::enrol::Refusal;
+use crate::account::enrol::{Membership, Refusal};
 use crate::account::identity::Identity;
 use crate::account::invitations::MAX_TRIES;
 use crate::account::invite::{CODE_LIFE, InvitationCode};
+use crate::account::join::Applicant;
 use crate::account::layout::StateError;
 use crate::account::name::MachineName;
 use crate::account::roster::RosterError;
-use crate::account::tls::{OwnCertificate, base_config, member_config};
-use crate::account::{AccountOptions, create, known_roster};
+use crate::account::tls::{OwnCertificate, base_config, joining_config, member_config};
+use crate::account::{AccountOptions, create, known_roster, linux};
 
 mod files;
 mod renewal;
@@ -164,6 +167,22 @@ async fn a_used_code_admits_nobody_else() {
     assert_eq!(files(&theirs), ["machine.key"]);
     // The same machine may ask again: the answer may have been lost.
     join_as("imac", &code, &mine).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_to_join_that_was_made_for_another_connection_is_refused_with_its_own_error() {
+    let (served, directory) = (serve().await, directory());
+    let code = served.invite();
+    let tls = joining_config(code.fingerprint).unwrap();
+    let key = linux::machine_key(directory.path()).unwrap();
+    let imac = Applicant { key: Arc::new(key), name: "imac".parse().unwrap() };
+    let [(_, mine), (address, anothers)] =
+        [reach(&code.addresses, Arc::clone(&tls)).await.unwrap(), reach(&code.addresses, tls).await.unwrap()];
+    let kept = imac.request(&code, &ChannelBinding::of(mine.get_ref().1).unwrap()).unwrap();
+    let replayed = exchange::<Membership>(address, anothers, Method::POST, "/v1/join", Some(&kept)).await;
+    assert!(matches!(replayed, Err(ClientError::Refused(Refusal::OtherConnection))), "{replayed:?}");
+    assert_eq!(served.base.lock().roster().machines().len(), 1);
+    exchange::<Membership>(address, mine, Method::POST, "/v1/join", Some(&kept)).await.unwrap();
 }
 
 #[tokio::test]

@@ -85,8 +85,9 @@ fn the_base_tells_when_its_machines_change() {
     assert!(!serial.has_changed().unwrap());
     let key = crate::account::key::MachineKey::generate(Default::default()).unwrap();
     let applicant = crate::account::join::Applicant { key: Arc::new(key), name: "imac".parse().unwrap() };
-    let request = applicant.request(&code).unwrap();
-    base.join(IpAddr::from([192, 0, 2, 1]), &request, SystemTime::now()).unwrap();
+    let channel = crate::account::tls::ChannelBinding([7; 32]);
+    let request = applicant.request(&code, &channel).unwrap();
+    base.join(IpAddr::from([192, 0, 2, 1]), &request, &channel, SystemTime::now()).unwrap();
     assert!(serial.has_changed().unwrap());
     assert_eq!(*serial.borrow_and_update(), 2);
 }
