@@ -236,16 +236,33 @@ fn public_key(uri: &TokenUri, session: &Session, public: ObjectHandle) -> Result
         }
     }
     let point = point.filter(|_| curve.is_some_and(|curve| curve == P256)).ok_or_else(other_kind)?;
-    let point = der::x509::<OctetStringRef<'_>>(&point).map_or(point.as_slice(), |inner| inner.as_bytes());
-    if point.len() != 65 || point.first() != Some(&4) {
-        return Err(other_kind());
-    }
+    let point = uncompressed(&point).ok_or_else(other_kind)?;
     Ok([P256_SPKI.as_slice(), point].concat())
+}
+
+/// The uncompressed point of P-256 in a CKA_EC_POINT. By its length alone it is told from one in an OCTET STRING: the tag of that is 4, too.
+fn uncompressed(octets: &[u8]) -> Option<&[u8]> {
+    const LENGTH: usize = 65;
+    let point = if octets.len() == LENGTH { octets } else { der::x509::<OctetStringRef<'_>>(octets).ok()?.as_bytes() };
+    (point.len() == LENGTH && point.first() == Some(&4)).then_some(point)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_is_read_with_and_without_its_header_whatever_it_is() {
+        for first_of_x in 0..=u8::MAX {
+            let mut raw = [7; 65];
+            (raw[0], raw[1]) = (4, first_of_x);
+            assert_eq!(uncompressed(&raw), Some(raw.as_slice()), "{first_of_x:#x}");
+            let wrapped = [[4, 65].as_slice(), &raw].concat();
+            assert_eq!(uncompressed(&wrapped), Some(raw.as_slice()), "{first_of_x:#x}");
+        }
+        assert_eq!(uncompressed(&[2; 65]), None);
+        assert_eq!(uncompressed(&[4; 33]), None);
+    }
 
     #[test]
     fn signatures_become_der_integers_without_leading_zeros_and_with_a_sign() {
