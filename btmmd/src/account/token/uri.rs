@@ -7,14 +7,17 @@ use std::str::FromStr;
 /// The longest URI worth reading, in octets.
 const MAX_URI: usize = 1024;
 
-/// What is wrong with a URI.
+/// What is wrong with a URI. Names attributes, and never tells their values: one may be a PIN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
     /// Not a URI of a token at all.
     #[error("it is not a URI that begins with pkcs11:, of at most {MAX_URI} printable characters")]
     Form,
-    /// Not `name=value`, or a value that cannot be decoded.
-    #[error("{0:?} in it cannot be read")]
+    /// Not `name=value`.
+    #[error("something in it is not of the form NAME=VALUE")]
+    Nameless,
+    /// A value that cannot be decoded.
+    #[error("the value of {0:?} in it cannot be read")]
     Attribute(String),
     /// An attribute by which no key is looked for here.
     #[error("{0:?} in it is not understood: token, serial, model, manufacturer, object, id, type=private, module-path and pin-source are")]
@@ -84,8 +87,11 @@ struct Attributes {
 
 impl Attributes {
     fn take(&mut self, attribute: &str) -> Result<(), UriError> {
-        let broken = || UriError::Attribute(attribute.to_owned());
-        let (name, value) = attribute.split_once('=').ok_or_else(broken)?;
+        let (name, value) = attribute.split_once('=').ok_or(UriError::Nameless)?;
+        if name == "pin-value" {
+            return Err(UriError::PinValue);
+        }
+        let broken = || UriError::Attribute(name.to_owned());
         let octets = decoded(value).ok_or_else(broken)?;
         let twice = || UriError::Twice(name.to_owned());
         if name == "id" {
@@ -100,9 +106,8 @@ impl Attributes {
             "object" => &mut self.object,
             "module-path" => &mut self.module,
             "pin-source" => &mut self.pin_source,
-            "pin-value" => return Err(UriError::PinValue),
             "type" if text == "private" => return Ok(()),
-            _ => return Err(UriError::Unknown(attribute.to_owned())),
+            _ => return Err(UriError::Unknown(name.to_owned())),
         };
         if place.replace(text).is_none() { Ok(()) } else { Err(twice()) }
     }
@@ -209,12 +214,22 @@ mod tests {
         assert_eq!(refused("pkcs11:object=b?module-path=/m"), UriError::NoToken);
         assert_eq!(refused("pkcs11:token=a?module-path=/m"), UriError::NoKey);
         assert_eq!(refused("pkcs11:token=a;token=b"), UriError::Twice("token".to_owned()));
-        assert_eq!(refused("pkcs11:token=%4"), UriError::Attribute("token=%4".to_owned()));
-        assert_eq!(refused("pkcs11:token=%zz"), UriError::Attribute("token=%zz".to_owned()));
-        assert_eq!(refused("pkcs11:slot-id=3"), UriError::Unknown("slot-id=3".to_owned()));
+        assert_eq!(refused("pkcs11:token=%4"), UriError::Attribute("token".to_owned()));
+        assert_eq!(refused("pkcs11:token=%zz"), UriError::Attribute("token".to_owned()));
+        assert_eq!(refused("pkcs11:slot-id=3"), UriError::Unknown("slot-id".to_owned()));
         assert_eq!(refused("pkcs11:token=a;object=b?module-path=m.so"), UriError::Path("module-path"));
         assert_eq!(refused("pkcs11:token=a;object=b?module-path=/m&pin-source=pin"), UriError::Path("pin-source"));
         assert_eq!(refused("pkcs11:token=a;object=b?module-path=/m&pin-value=1234"), UriError::PinValue);
-        assert!(!refused("pkcs11:pin-value=1234").to_string().contains("1234"));
+        assert_eq!(refused("pkcs11:token"), UriError::Nameless);
+    }
+
+    #[test]
+    fn no_error_tells_a_pin() {
+        for text in
+            ["pin-value=1234", "pin-value=1234%x4", "pin-value=1234%ff", "PIN-VALUE=1234", "pin-value1234", "type=1234", "pin=1234%"]
+        {
+            let refused = format!("pkcs11:{text}").parse::<TokenUri>().unwrap_err();
+            assert!(!refused.to_string().contains("1234") && !format!("{refused:?}").contains("1234"), "{text}: {refused}");
+        }
     }
 }
