@@ -99,6 +99,11 @@ impl Identity {
         &self.tsig
     }
 
+    /// When the certificate begins to be valid.
+    pub fn starts_at(&self) -> SystemTime {
+        certificate::validity(&self.certificate).map_or(SystemTime::UNIX_EPOCH, |(start, _)| start)
+    }
+
     /// When the certificate ends to be valid.
     pub fn expires_at(&self) -> SystemTime {
         certificate::validity(&self.certificate).map_or(SystemTime::UNIX_EPOCH, |(_, end)| end)
@@ -109,10 +114,22 @@ impl Identity {
         certificate::renew_at(&self.certificate).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// The same machine with the certificate that the base issued in place of the old one.
+    /// Whether to ask for another certificate: in the last third of this one's life, and before it begins, for then it was issued by a clock
+    /// that was wrong.
+    pub fn is_to_be_renewed(&self, now: SystemTime) -> bool {
+        now < self.starts_at() || now >= self.renew_at()
+    }
+
+    /// The same machine with the certificate that the base issued in place of the old one. One that is not valid yet by our clock is right
+    /// by the base's, which others go by; only in place of one that was not valid yet either it must begin earlier: else it is our clock
+    /// that is wrong, and no certificate mends it.
     pub(super) fn renewed(&self, certificate: Vec<u8>, now: SystemTime) -> Result<Self, CertificateError> {
         let renewed = Self { certificate, ..self.clone() };
-        renewed.check(now)?;
+        let (known, start) = (self.starts_at(), renewed.starts_at());
+        renewed.check(now.max(start))?;
+        if now < known && known <= start {
+            return Err(CertificateError::NotYetValid { subject: self.fqdn() });
+        }
         Ok(renewed)
     }
 

@@ -110,7 +110,7 @@ impl Daemon {
             // While one is being started the calendar is not looked at.
             Stage::Alone | Stage::Starting(_) => return,
         };
-        if clock::wall() < identity.renew_at() {
+        if !identity.is_to_be_renewed(clock::wall()) {
             return;
         }
         match &self.home {

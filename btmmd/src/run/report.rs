@@ -213,7 +213,8 @@ impl Session {
             add(Severity::Warning, "no port mapping".to_owned(), &cause.to_string(), step);
         }
         findings.extend(self.roster.finding());
-        findings.extend(ending::finding(self.identity.expires_at(), self.told.renewal_error.as_deref(), clock::wall()));
+        let valid = self.identity.starts_at()..self.identity.expires_at();
+        findings.extend(ending::finding(&valid, self.told.renewal_error.as_deref(), clock::wall()));
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         findings
     }

@@ -142,3 +142,29 @@ async fn the_base_renews_its_own_and_is_believed_by_those_who_knew_it_before() {
     let told = dial(ike(&imac, &known), &new, ike(&new, &known));
     assert!(matches!(&told, Command::Up { .. }), "{told:?}");
 }
+
+#[test]
+fn a_machine_whose_clock_is_behind_keeps_its_renewed_certificate() {
+    let directory = directory();
+    let (old, base) = create(directory.path(), options(), SystemTime::now()).unwrap();
+    let key = PublicKey::from_spki(old.key().spki()).unwrap();
+    let issue = |at| base.authority.issue(&key, old.name(), at).unwrap();
+    let base_clock = old.renew_at() + Duration::from_secs(1);
+    let ours = base_clock - Duration::from_secs(3600);
+    let new = old.renewed(issue(base_clock), ours).unwrap();
+    assert!(new.starts_at() > ours && new.is_to_be_renewed(ours) && !new.is_to_be_renewed(base_clock));
+    let refused = new.renewed(issue(base_clock + LEFT), ours).unwrap_err().to_string();
+    assert!(refused.contains("check the clocks of both machines"), "no certificate mends our clock: {refused}");
+    assert!(!new.renewed(issue(ours), ours).unwrap().is_to_be_renewed(ours), "the base's clock was wrong, and is right now");
+}
+
+#[test]
+fn a_base_whose_clock_ran_ahead_renews_itself_again_when_it_is_right() {
+    let directory = directory();
+    let (old, base) = create(directory.path(), options(), SystemTime::now()).unwrap();
+    let ahead = base.renew_own(&old, SystemTime::now() + CERTIFICATE_LIFE).unwrap();
+    assert!(ahead.is_to_be_renewed(SystemTime::now()));
+    let right = base.renew_own(&ahead, SystemTime::now()).unwrap();
+    assert!(!right.is_to_be_renewed(SystemTime::now()));
+    right.check(SystemTime::now()).unwrap();
+}
