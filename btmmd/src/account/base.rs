@@ -269,7 +269,7 @@ impl Base {
     }
 
     fn write_roster(&self, roster: &SignedRoster) -> Result<(), StateError> {
-        linux::write(&self.state_dir.join(layout::ROSTER), &roster.to_json(), Secrecy::Public)
+        linux::write_roster(&self.state_dir, roster)
     }
 
     /// Takes back the files of an account that could not be founded.

@@ -9,7 +9,8 @@
 //! | `base/state.json` | on the home base: machines with their TSIG keys, hashes of invitation secrets | owner |
 //!
 //! Every file is replaced as a whole (written beside, synced, renamed). The JSON files hold a `format` number; a higher one than this
-//! program knows is refused, not guessed at. A file that cannot be read is never overwritten.
+//! program knows is refused, not guessed at. A file that cannot be read is never overwritten, `roster.json` excepted, which the
+//! base gives again.
 
 use std::io;
 use std::path::{Path, PathBuf};

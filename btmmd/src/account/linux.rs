@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -148,9 +149,22 @@ impl Secrecy {
     }
 }
 
-/// Keeps the newest roster.
-pub(super) fn write_roster(state_dir: &Path, roster: &SignedRoster) -> Result<(), StateError> {
-    write(&state_dir.join(layout::ROSTER), &roster.to_json(), Secrecy::Public)
+/// Whoever writes rosters does so alone: one that is fetched may meet one that came by joining, or one of a session that has ended.
+static KEEPING: Mutex<()> = Mutex::new(());
+
+/// Keeps this roster, whatever was kept before: the base has just given it with an identity, or is here.
+pub(super) fn write_roster(state_dir: &Path, signed: &SignedRoster) -> Result<(), StateError> {
+    let _alone = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    write(&state_dir.join(layout::ROSTER), &signed.to_json(), Secrecy::Public)
+}
+
+/// Keeps `roster`, which is in `signed`, unless the one that is kept is as new. One that cannot be read is replaced.
+pub(super) fn keep_roster(state_dir: &Path, signed: &SignedRoster, roster: &Roster, trust: &AccountTrust) -> Result<(), StateError> {
+    let _alone = KEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    match read_roster(state_dir, trust) {
+        Ok(Some(kept)) if kept.serial() >= roster.serial() => Ok(()),
+        _ => write(&state_dir.join(layout::ROSTER), &signed.to_json(), Secrecy::Public),
+    }
 }
 
 /// Reads the newest roster kept, and checks it again.

@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Rosters {
     current: Option<Roster>,
     due: Option<Instant>,
+    /// The base is being asked: once at a time.
+    asking: bool,
     fetched: Option<Instant>,
     inbox: mpsc::Sender<Event>,
     told: watch::Sender<Option<Roster>>,
@@ -38,7 +40,7 @@ impl Rosters {
     /// Nothing known, nothing due. Answers come back through `inbox`; whoever judges certificates listens to `told`. `unread` is why
     /// the kept roster could not be read, if it could not.
     pub fn new(inbox: mpsc::Sender<Event>, told: watch::Sender<Option<Roster>>, unread: Option<String>) -> Self {
-        Self { current: None, due: None, fetched: None, inbox, told, unread, error: None }
+        Self { current: None, due: None, asking: false, fetched: None, inbox, told, unread, error: None }
     }
 
     /// The roster, once there is one.
@@ -70,12 +72,13 @@ impl Rosters {
 
     /// When to ask next.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.due.map(|due| (due, "the roster may have changed"))
+        self.due.filter(|_| !self.asking).map(|due| (due, "the roster may have changed"))
     }
 
     fn take_due(&mut self, now: Instant) -> bool {
-        let due = self.due.is_some_and(|due| now >= due);
+        let due = !self.asking && self.due.is_some_and(|due| now >= due);
         if due {
+            self.asking = true;
             self.fetched = Some(now);
             self.due = Some(now + EVERY);
         }
@@ -105,6 +108,7 @@ impl Session {
     }
 
     pub(super) fn roster_came(&mut self, fetched: Result<Roster, String>) {
+        self.roster.asking = false;
         match fetched {
             Ok(roster) => {
                 self.roster.error = None;
@@ -171,6 +175,19 @@ mod tests {
 
     fn rosters(unread: Option<&str>) -> Rosters {
         Rosters::new(mpsc::channel(1).0, watch::channel(None).0, unread.map(str::to_owned))
+    }
+
+    #[test]
+    fn the_base_is_asked_once_at_a_time() {
+        let (mut rosters, now) = (rosters(None), Instant::now());
+        rosters.want(now);
+        assert!(rosters.take_due(now));
+        rosters.want(now);
+        let later = now + 2 * EVERY;
+        assert!(rosters.poll_timeout().is_none() && !rosters.take_due(later), "it is being asked");
+        rosters.asking = false;
+        assert_eq!(rosters.poll_timeout().map(|(at, _)| at), Some(now + PAUSE), "what was wanted meanwhile is not forgotten");
+        assert!(rosters.take_due(later));
     }
 
     #[test]

@@ -186,12 +186,12 @@ impl Member {
         Ok(())
     }
 
-    /// Asks for the roster, checks it against the one known, keeps it on disk and returns it.
+    /// Asks for the roster, checks it against the one known, keeps it on disk unless a newer one is there, and returns it.
     pub async fn fetch_roster(&self, known: Option<&Roster>) -> Result<Roster, ClientError> {
         let (address, stream) = reach(&self.identity.base().addresses, Arc::clone(&self.tls)).await?;
         let signed: SignedRoster = exchange(address, stream, Method::GET, "/v1/roster", None::<&()>).await?;
         let roster = signed.verify(self.identity.trust())?.succeed(known)?;
-        linux::write_roster(&self.state_dir, &signed)?;
+        linux::keep_roster(&self.state_dir, &signed, &roster, self.identity.trust())?;
         Ok(roster)
     }
 

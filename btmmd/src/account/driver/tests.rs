@@ -321,6 +321,11 @@ async fn members_fetch_the_roster_and_renew_and_strangers_do_not() {
     let forgotten = forget_newest(&served.base);
     let refused = member.fetch_roster(Some(&roster)).await.unwrap_err();
     assert!(matches!(refused, ClientError::Roster(RosterError::Older { offered: 2, known: 3 })), "{refused}");
+    member.fetch_roster(None).await.unwrap();
+    assert_eq!(known_roster(imac.path(), identity.trust()).unwrap().as_ref(), Some(&roster), "the newer one stays");
+    fs::write(imac.path().join("roster.json"), "{").unwrap();
+    let older = member.fetch_roster(None).await.unwrap();
+    assert_eq!(known_roster(imac.path(), identity.trust()).unwrap(), Some(older), "one that cannot be read does not");
     let stranger = Identity::load(laptop.path()).unwrap();
     assert_eq!(forgotten, *stranger.name());
     let own = OwnCertificate::new(&stranger);
