@@ -1,6 +1,7 @@
 //! The account on the network: the base's listener, and the machines that ask it.
 
 mod admission;
+mod body;
 mod client;
 mod http;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode};
@@ -20,9 +20,11 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use zeroize::Zeroizing;
 
+use super::body;
 use crate::account::certificate::CertificateError;
-use crate::account::enrol::{MAX_RESPONSE, Membership, Refusal, RenewRequest, Renewal};
+use crate::account::enrol::{MAX_REQUEST, MAX_RESPONSE, Membership, Refusal, RenewRequest, Renewal};
 use crate::account::identity::Identity;
 use crate::account::invite::{CodeError, Fingerprint, InvitationCode};
 use crate::account::join::{AnswerError, Applicant};
@@ -259,8 +261,8 @@ pub(super) async fn exchange<T: DeserializeOwned>(
     body: Option<&impl Serialize>,
 ) -> Result<T, ClientError> {
     let broke_off = |why: String| ClientError::BrokeOff { address, why };
-    let body = body.map(|body| serde_json::to_vec(body).expect("enrolment requests always make JSON")).unwrap_or_default();
-    let request = Request::builder().method(method).uri(path).header(HOST, address.to_string()).body(Full::new(Bytes::from(body)));
+    let body = body.map(|body| body::json(body, MAX_REQUEST)).unwrap_or_default();
+    let request = Request::builder().method(method).uri(path).header(HOST, address.to_string()).body(Full::new(body));
     let request = request.map_err(|error| broke_off(error.to_string()))?;
     let (status, body) = timeout(REQUEST_TIME, converse(stream, request))
         .await
@@ -276,12 +278,12 @@ pub(super) async fn exchange<T: DeserializeOwned>(
 
 type Unspecific = Box<dyn std::error::Error + Send + Sync>;
 
-async fn converse(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Unspecific> {
+async fn converse(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Unspecific> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answered = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await?.to_bytes();
+        let body = body::read(response.into_body(), MAX_RESPONSE).await?;
         Ok::<_, Unspecific>((status, body))
     };
     tokio::pin!(answered, connection);

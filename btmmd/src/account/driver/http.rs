@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::body;
 use crate::account::base::{Base, SharedBase};
 use crate::account::certificate::PeerIdentity;
-use crate::account::enrol::{MAX_REQUEST, Refusal};
+use crate::account::enrol::{MAX_REQUEST, MAX_RESPONSE, Refusal};
 use crate::account::tls::ChannelBinding;
 use crate::clock;
 
@@ -93,13 +94,12 @@ async fn with_base<T: Serialize + Send + 'static>(
 }
 
 async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
-    let body = Limited::new(request.into_body(), MAX_REQUEST).collect().await.map_err(|_| Refusal::NotUnderstood)?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|_| Refusal::NotUnderstood)
+    let body = body::read(request.into_body(), MAX_REQUEST).await.map_err(|_| Refusal::NotUnderstood)?;
+    serde_json::from_slice(&body).map_err(|_| Refusal::NotUnderstood)
 }
 
 fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
-    let json = serde_json::to_vec(body).expect("enrolment answers always make JSON");
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+    let mut response = Response::new(Full::new(body::json(body, MAX_RESPONSE)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
