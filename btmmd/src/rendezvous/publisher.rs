@@ -7,6 +7,8 @@
 //!                          │  └─ 1 s × 3ⁿ ≤ 900 s ─┘ failed                       │
 //!                          └──────────── changed (1 s), 80–85 % of the lease, zone lost us, woken
 //! ```
+//!
+//! Whatever asks for haste, updates are [`GAP`] apart.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use super::records::Advertisement;
 
 /// Changes within this time are sent as one.
 pub const MERGE: Duration = Duration::from_secs(1);
+/// Between an update and one that is hurried.
+const GAP: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(900);
 
@@ -30,6 +34,8 @@ pub enum Input {
     Missing,
     /// The machine woke or its network changed: the lease may be gone, and what failed may work now.
     Hurry,
+    /// The zone can be read again: what failed may work now.
+    Reachable,
     /// [`Publisher::poll_timeout`] is due.
     Timeout,
 }
@@ -57,6 +63,7 @@ pub struct Publisher {
     seed: u64,
     wanted: Option<Advertisement>,
     sent: Option<Advertisement>,
+    sent_at: Option<Instant>,
     registered: bool,
     failures: u32,
     due: Option<(Instant, &'static str)>,
@@ -65,7 +72,7 @@ pub struct Publisher {
 impl Publisher {
     /// `first_delay`: the first registration waits a random part of it (RFC 9664 wants 3 s after boot). `seed` makes the randomness.
     pub fn new(first_delay: Duration, seed: u64) -> Self {
-        Self { first_delay, seed, wanted: None, sent: None, registered: false, failures: 0, due: None }
+        Self { first_delay, seed, wanted: None, sent: None, sent_at: None, registered: false, failures: 0, due: None }
     }
 
     /// When [`Input::Timeout`] is wanted.
@@ -89,9 +96,10 @@ impl Publisher {
             Input::Advertise(advertisement) => self.advertise(advertisement, now),
             Input::Granted(lease) => return self.granted(lease, now),
             Input::Failed(cause) => return self.failed(cause, now),
-            Input::Missing if self.registered && self.sent.is_none() => self.due = Some((now, "the zone lost our records")),
-            Input::Hurry if self.wanted.is_some() && self.sent.is_none() => self.due = Some((now, "our network changed")),
-            Input::Missing | Input::Hurry => {}
+            Input::Missing if self.registered => self.hurry("the zone lost our records", now),
+            Input::Missing => {}
+            Input::Hurry => self.hurry("our network changed", now),
+            Input::Reachable => self.base_is_back(now),
             Input::Timeout => return self.timeout(now),
         }
         None
@@ -112,7 +120,25 @@ impl Publisher {
             (now + MERGE, "our addresses changed")
         };
         // An earlier appointment stands, so that a stream of changes cannot put it off for ever.
+        self.due_by(due);
+    }
+
+    fn due_by(&mut self, due: (Instant, &'static str)) {
         self.due = Some(self.due.filter(|earlier| earlier.0 < due.0).unwrap_or(due));
+    }
+
+    fn hurry(&mut self, why: &'static str, now: Instant) {
+        if self.wanted.is_some() && self.sent.is_none() {
+            self.due_by((self.sent_at.map_or(now, |sent| (sent + GAP).max(now)), why));
+        }
+    }
+
+    /// The back-off begins anew, also for an update under way, which may still fail of what is over now.
+    fn base_is_back(&mut self, now: Instant) {
+        if self.failures > 0 {
+            self.hurry("the base is back", now);
+        }
+        self.failures = 0;
     }
 
     fn timeout(&mut self, now: Instant) -> Option<Command> {
@@ -121,6 +147,7 @@ impl Publisher {
         }
         self.due = None;
         self.sent = self.wanted.clone();
+        self.sent_at = self.sent.as_ref().map(|_| now);
         self.sent.clone().map(Command::Send)
     }
 
@@ -211,6 +238,7 @@ mod tests {
     fn what_changes_while_an_update_is_under_way_is_sent_after_it() {
         let now = Instant::now();
         let mut publisher = registered(seconds(1000), now);
+        let now = now + GAP;
         publisher.handle(Input::Hurry, now);
         assert_eq!(publisher.handle(Input::Timeout, now), Some(Command::Send(imac("a"))));
         publisher.handle(Input::Advertise(imac("b")), now);
@@ -241,11 +269,73 @@ mod tests {
     fn a_zone_that_lost_us_is_told_again_but_not_before_we_ever_registered() {
         let now = Instant::now();
         let mut publisher = registered(seconds(1000), now);
-        publisher.handle(Input::Missing, now);
-        assert_eq!(publisher.poll_timeout().unwrap().0, now);
+        publisher.handle(Input::Missing, now + seconds(30));
+        assert_eq!(publisher.poll_timeout().unwrap().0, now + seconds(30));
         let mut fresh = Publisher::new(seconds(3), 1);
         fresh.handle(Input::Missing, now);
         assert_eq!(fresh.poll_timeout(), None);
         assert!(!fresh.may_be_listed() && publisher.may_be_listed());
+    }
+    /// A publisher that failed until it waits a quarter of an hour, and when it last did.
+    fn backed_off(start: Instant) -> (Publisher, Instant) {
+        let (mut publisher, mut now) = (Publisher::new(Duration::ZERO, 1), start);
+        publisher.handle(Input::Advertise(imac("a")), now);
+        loop {
+            assert!(publisher.handle(Input::Timeout, now).is_some());
+            let Some(Command::Failed { retry_in, .. }) = publisher.handle(Input::Failed("no route".to_owned()), now) else { panic!() };
+            if retry_in == LAST_RETRY {
+                return (publisher, now);
+            }
+            now += retry_in;
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_back_is_told_at_once_and_not_after_the_back_off() {
+        let (mut publisher, now) = backed_off(Instant::now());
+        let back = now + seconds(5);
+        publisher.handle(Input::Reachable, back);
+        assert_eq!(publisher.handle(Input::Timeout, back), Some(Command::Send(imac("a"))));
+        let failed = publisher.handle(Input::Failed("reset".to_owned()), back);
+        assert_eq!(failed, Some(Command::Failed { cause: "reset".to_owned(), retry_in: FIRST_RETRY }), "the back-off begins anew");
+    }
+
+    #[test]
+    fn an_update_that_was_under_way_when_the_base_came_back_is_soon_tried_again() {
+        let (mut publisher, now) = backed_off(Instant::now());
+        let now = now + LAST_RETRY;
+        assert!(publisher.handle(Input::Timeout, now).is_some());
+        publisher.handle(Input::Reachable, now + seconds(2));
+        publisher.handle(Input::Failed("no answer".to_owned()), now + seconds(10));
+        assert_eq!(publisher.poll_timeout().unwrap().0, now + seconds(11));
+    }
+
+    #[test]
+    fn no_stream_of_haste_makes_more_than_an_update_a_second() {
+        for haste in [Input::Reachable, Input::Hurry, Input::Missing] {
+            for answer in [Input::Granted(seconds(7200)), Input::Failed("no route".to_owned())] {
+                let start = Instant::now();
+                let mut publisher = registered(seconds(7200), start);
+                let (mut now, mut sent) = (start, 0);
+                while now < start + seconds(100) {
+                    now += Duration::from_millis(10);
+                    publisher.handle(haste.clone(), now);
+                    if publisher.handle(Input::Timeout, now).is_some() {
+                        sent += 1;
+                        publisher.handle(answer.clone(), now);
+                    }
+                }
+                assert!(sent <= 100, "{haste:?}, {answer:?}: {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_back_is_not_told_what_it_was_told() {
+        let now = Instant::now();
+        let mut publisher = registered(seconds(1000), now);
+        let due = publisher.poll_timeout();
+        publisher.handle(Input::Reachable, now + seconds(30));
+        assert_eq!(publisher.poll_timeout(), due);
     }
 }

@@ -255,7 +255,10 @@ impl Task {
                 directory::Command::Changed(machine, advertisement) => self.changed(machine, advertisement),
                 directory::Command::Read => self.compare(),
                 directory::Command::Unreachable(cause) => self.tell(Event::Unreachable { cause }),
-                directory::Command::Reachable => self.tell(Event::Reachable),
+                directory::Command::Reachable => {
+                    self.publish(publisher::Input::Reachable);
+                    self.tell(Event::Reachable);
+                }
             }
         }
     }
@@ -296,5 +299,31 @@ impl Task {
             Ok(Err(error)) => tracing::warn!(%error, "our records stay in the zone until their lease ends"),
             Err(_) => tracing::warn!("our records stay in the zone until their lease ends: the base does not answer"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::rendezvous::driver::SharedServer;
+    use crate::rendezvous::samples::imac;
+
+    #[tokio::test]
+    async fn a_zone_that_can_be_read_again_hurries_our_own_registration() {
+        let (zone, machine): (ZoneName, MachineName) = ("alice.btmm.internal".parse().unwrap(), "imac".parse().unwrap());
+        let secret = TsigSecret::new(&[7; 32]).unwrap();
+        let server = SharedServer::open(&zone, &machine, PathBuf::from("/nonexistent/zone")).unwrap();
+        let client = DotClient::new(Base::Local(server), &machine, &zone, secret.clone()).unwrap();
+        let (events, _listener) = mpsc::unbounded_channel();
+        let mut task = Task::new(Settings::new(zone, machine, secret), client, events, Peers::default());
+        task.publish(publisher::Input::Advertise(imac("a")));
+        task.publish(publisher::Input::Timeout);
+        task.conclude(Outcome::Published(Err(RendezvousError::Closed)));
+        assert_eq!(task.publisher.poll_timeout().unwrap().1, "the last registration failed");
+        task.conclude(Outcome::Zone(Err(RendezvousError::Closed)));
+        task.conclude(Outcome::Zone(Ok((1, Vec::new()))));
+        assert_eq!(task.publisher.poll_timeout().unwrap().1, "the base is back");
     }
 }
