@@ -79,8 +79,8 @@ async fn serve(node: &Node, certificate: &str, key: &str) -> SharedServer {
                 let (server, acceptor) = (server.clone(), acceptor.clone());
                 tokio::spawn(async move {
                     match acceptor {
-                        Some(acceptor) => server.serve_dot(acceptor.accept(stream).await.unwrap()).await,
-                        None => server.serve_dot(stream).await,
+                        Some(acceptor) => server.serve_dot(acceptor.accept(stream).await.unwrap(), None).await,
+                        None => server.serve_dot(stream, None).await,
                     }
                 });
             }

@@ -18,6 +18,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+#[path = "rendezvous_tls/places.rs"]
+mod places;
+
 const SOON: Duration = Duration::from_secs(20);
 
 fn advertisement(who: &str, port: u16) -> Advertisement {
@@ -91,7 +94,7 @@ impl Running {
                 let (acceptor, serving) = (acceptor.clone(), serving.clone());
                 connections.spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    serving.serve_dot(stream).await;
+                    serving.serve_dot(stream, None).await;
                 });
             }
         });

@@ -69,6 +69,11 @@ impl Server {
         self.members.insert(name.clone(), Member { machine: machine.clone(), key: Key { name, secret } });
     }
 
+    /// True while `machine` has a key.
+    pub fn is_member(&self, machine: &MachineName) -> bool {
+        self.members.values().any(|member| member.machine == *machine)
+    }
+
     /// Shuts `machine` out and takes its records away.
     pub fn remove_key(&mut self, machine: &MachineName) {
         self.members.retain(|_, member| member.machine != *machine);

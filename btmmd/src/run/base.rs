@@ -54,7 +54,7 @@ impl Home {
             let zone = server.clone();
             let dot = move |connection: account::driver::DotConnection| {
                 let zone = zone.clone();
-                async move { zone.serve_dot(connection.stream).await }
+                async move { zone.serve_dot(connection.stream, connection.peer.as_ref().map(|peer| &peer.name)).await }
             };
             tasks.spawn(account::serve_base(listener, Arc::clone(&tls), base.clone(), dot));
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{RendezvousError, framed, now, random, receive, send};
@@ -25,14 +25,18 @@ const STRANGER: Duration = Duration::from_secs(10);
 const REFUSALS: u32 = 3;
 /// A reply must be taken within this.
 const SEND: Duration = Duration::from_secs(30);
-const CONNECTIONS: usize = 256;
+/// Connections of members at once.
+const MEMBERS: usize = 256;
+/// Connections at once of which nobody knows yet whose they are, in a pool of their own: however many strangers come, members find a place.
+const STRANGERS: usize = 32;
 /// Changes within this time are written to disk as one.
 const SAVE: Duration = Duration::from_secs(1);
 
 struct Shared {
     server: Mutex<Server>,
     changed: Notify,
-    connections: Semaphore,
+    members: Semaphore,
+    strangers: Semaphore,
     file: PathBuf,
 }
 
@@ -58,7 +62,8 @@ impl SharedServer {
             Err(why) => return Err(RendezvousError::File { path: file, why }),
         };
         let server = Mutex::new(Server::new(zone.clone(), opened));
-        Ok(Self(Arc::new(Shared { server, changed: Notify::new(), connections: Semaphore::new(CONNECTIONS), file })))
+        let (members, strangers) = (Semaphore::new(MEMBERS), Semaphore::new(STRANGERS));
+        Ok(Self(Arc::new(Shared { server, changed: Notify::new(), members, strangers, file })))
     }
 
     /// Lets `machine` in with `secret`, or replaces its secret. At run time.
@@ -79,19 +84,34 @@ impl SharedServer {
         replies
     }
 
-    /// Serves one connection after its TLS handshake (ALPN `dot`) until it ends, idles, or only ever asks what is refused.
-    pub async fn serve_dot(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
-        let Ok(_permit) = self.0.connections.try_acquire() else { return };
+    /// Serves one connection after its TLS handshake (ALPN `dot`) until it ends, idles, or only ever asks what is refused. `shown` is whose
+    /// certificate the other end proved to have: a member gets a member's place with it, and without it by its first right signature.
+    pub async fn serve_dot(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send, shown: Option<&MachineName>) {
+        let mut known = shown.is_some_and(|machine| self.lock().is_member(machine));
+        let pool = if known { &self.0.members } else { &self.0.strangers };
+        let Ok(mut place) = pool.try_acquire() else {
+            tracing::debug!(known, "too many connections to the zone");
+            return;
+        };
         let mut stream = framed(stream);
         let (mut patience, mut refusals) = (STRANGER, 0);
         while let Ok(Some(request)) = timeout(patience, receive(&mut stream)).await {
             let replies = self.handle(&request);
             (patience, refusals) = if replies.from.is_some() { (IDLE, 0) } else { (STRANGER, refusals + 1) };
+            if replies.from.is_some() && !known {
+                known = self.promote(&mut place);
+            }
             let sent = timeout(SEND, send(&mut stream, replies.messages)).await;
             if !matches!(sent, Ok(Ok(()))) || refusals >= REFUSALS {
                 return;
             }
         }
+    }
+
+    /// Gives a stranger's place back for a member's, if there is one.
+    fn promote<'a>(&'a self, place: &mut SemaphorePermit<'a>) -> bool {
+        let member = self.0.members.try_acquire();
+        member.map(|member| *place = member).is_ok()
     }
 
     /// Ends leases on time and keeps the file up to date. To be spawned once; write errors are logged and tried again.
