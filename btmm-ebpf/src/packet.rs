@@ -1,7 +1,8 @@
 //! What a packet is, as far as the verdicts ask: UDP or not, and its ports.
 //!
 //! Hostile bytes: a packet that claims to be IP and hides (by ending early or by nesting too deep) whether it is UDP and for which
-//! port is [`Packet::Unreadable`], never guessed at. Links: Ethernet with any number of 802.1Q/802.1ad tags up to [`MAX_TAGS`], or
+//! port is [`Packet::Unreadable`], never guessed at. A packet ends where its IP header says: the kernel cuts off what the link has
+//! padded the frame with, which may be anything, so nothing there is believed. Links: Ethernet with any number of 802.1Q/802.1ad tags up to [`MAX_TAGS`], or
 //! bare IP.
 
 use crate::bytes::Bytes;
@@ -54,7 +55,17 @@ pub struct Datagram {
     /// The UDP header's length field: header and payload.
     pub length: u16,
     /// Offset of the payload.
-    pub payload: u32,
+    payload: u32,
+    /// Offset of what is no longer the packet's, by the length in the network header.
+    end: u32,
+}
+
+impl Datagram {
+    /// The first `N` octets of the payload, or nothing when this packet ends before.
+    #[inline(always)]
+    pub fn first<const N: usize, B: Bytes + ?Sized>(&self, bytes: &B) -> Option<[u8; N]> {
+        if self.payload + N as u32 > self.end { None } else { bytes.read(self.payload) }
+    }
 }
 
 /// What a packet is.
@@ -127,7 +138,8 @@ fn ipv4<B: Bytes + ?Sized>(bytes: &B, at: u32) -> Packet {
     if u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0 {
         return Packet::LaterFragment;
     }
-    udp(bytes, Network::V4(at), at + u32::from(words) * 4)
+    let end = at + u32::from(u16::from_be_bytes([header[2], header[3]]));
+    udp(bytes, Network::V4(at), at + u32::from(words) * 4, end)
 }
 
 #[inline(always)]
@@ -137,8 +149,12 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, start: u32) -> Packet {
         return Packet::Other; // ip6_rcv_core() drops it
     }
     let (mut next, mut at) = (header[6], start + 40);
+    let end = at + u32::from(u16::from_be_bytes([header[4], header[5]]));
     let mut seen = 0;
     while seen < MAX_EXTENSIONS && is_extension(next) {
+        if at + 4 > end {
+            return Packet::Unreadable;
+        }
         let Some(extension) = bytes.read::<4>(at) else { return Packet::Unreadable };
         let length = match next {
             FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & 0xfff8 != 0 => {
@@ -153,7 +169,7 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, start: u32) -> Packet {
         seen += 1;
     }
     match next {
-        UDP => udp(bytes, Network::V6(start), at),
+        UDP => udp(bytes, Network::V6(start), at, end),
         _ if is_extension(next) => Packet::Unreadable,
         _ => Packet::Other,
     }
@@ -165,7 +181,10 @@ fn is_extension(next: u8) -> bool {
 }
 
 #[inline(always)]
-fn udp<B: Bytes + ?Sized>(bytes: &B, network: Network, at: u32) -> Packet {
+fn udp<B: Bytes + ?Sized>(bytes: &B, network: Network, at: u32, end: u32) -> Packet {
+    if at + 6 > end {
+        return Packet::Unreadable;
+    }
     let Some(header) = bytes.read::<6>(at) else { return Packet::Unreadable };
     Packet::Udp(Datagram {
         network,
@@ -173,6 +192,7 @@ fn udp<B: Bytes + ?Sized>(bytes: &B, network: Network, at: u32) -> Packet {
         destination_port: u16::from_be_bytes([header[2], header[3]]),
         length: u16::from_be_bytes([header[4], header[5]]),
         payload: at + 8,
+        end,
     })
 }
 
@@ -189,12 +209,14 @@ pub fn source<B: Bytes + ?Sized>(bytes: &B, network: Network) -> Option<Source> 
     }
 }
 
-/// The common case without a branch on lengths: an untagged IPv4 packet without options that is a whole UDP datagram. Gives the
-/// destination port, the UDP length and the first four octets of the payload. Says nothing (and is always right to) of any other.
+/// The common case with one branch on lengths: an untagged IPv4 packet without options that is a whole UDP datagram of four octets or
+/// more. Gives the destination port, the UDP length and the first four octets of the payload. Says nothing (and is always right to) of any
+/// other.
 #[inline(always)]
 pub fn fast(head: &[u8; FAST_LENGTH]) -> Option<(u16, u16, [u8; 4])> {
     let plain = head[12] == 0x08 && head[13] == 0x00 && head[14] == 0x45 && head[23] == UDP && head[20] & 0x3f == 0 && head[21] == 0;
-    if !plain {
+    let whole = usize::from(u16::from_be_bytes([head[16], head[17]])) >= FAST_LENGTH - 14;
+    if !plain || !whole {
         return None;
     }
     let port = u16::from_be_bytes([head[36], head[37]]);

@@ -53,21 +53,26 @@ prop_compose! {
 fn plausible() -> impl Strategy<Value = Vec<u8>> {
     let byte =
         prop_oneof![3 => any::<u8>(), 1 => Just(0u8), 1 => prop::sample::select(std::vec![17u8, 43, 44, 51, 60, 0x45, 0x46, 0x60, 0xff])];
-    (prop::collection::vec(byte, 0..200), 0..6usize, any::<bool>()).prop_map(|(mut bytes, kind, ours)| {
-        let ethertypes = [[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00], [0x88, 0xa8], [0x91, 0x00]];
-        if let (Some(field), Some(ethertype)) = (bytes.get_mut(12..14), ethertypes.get(kind)) {
-            field.copy_from_slice(ethertype);
-        }
-        if let (Some(first), 0..=1) = (bytes.get_mut(14), kind) {
-            *first = if kind == 0 { 0x45 } else { 0x60 };
-        }
-        if let (Some(fields), 0, true) = (bytes.get_mut(20..38), kind, ours) {
-            fields[..2].copy_from_slice(&[0, 0]);
-            fields[3] = 17;
-            fields[16..].copy_from_slice(&DEFAULT_PORT.to_be_bytes());
-        }
-        bytes
-    })
+    (prop::collection::vec(byte, 0..200), 0..6usize, any::<bool>(), any::<bool>(), 0u16..80).prop_map(
+        |(mut bytes, kind, ours, short, length)| {
+            let ethertypes = [[0x08, 0x00], [0x86, 0xdd], [0x81, 0x00], [0x88, 0xa8], [0x91, 0x00]];
+            if let (Some(field), Some(ethertype)) = (bytes.get_mut(12..14), ethertypes.get(kind)) {
+                field.copy_from_slice(ethertype);
+            }
+            if let (Some(first), 0..=1) = (bytes.get_mut(14), kind) {
+                *first = if kind == 0 { 0x45 } else { 0x60 };
+            }
+            if let (Some(fields), 0, true) = (bytes.get_mut(20..38), kind, ours) {
+                fields[..2].copy_from_slice(&[0, 0]);
+                fields[3] = 17;
+                fields[16..].copy_from_slice(&DEFAULT_PORT.to_be_bytes());
+            }
+            if let (Some(fields), 0..=1, true) = (bytes.get_mut(16..20), kind, short) {
+                fields[kind * 2..][..2].copy_from_slice(&length.to_be_bytes());
+            }
+            bytes
+        },
+    )
 }
 
 proptest! {
@@ -89,6 +94,23 @@ proptest! {
             && let Some(fast) = verdict::gate_fast(head, &tables) {
             prop_assert_eq!(fast, verdict::gate(bytes.as_slice(), packet::ethernet(bytes.as_slice()), &tables));
         }
+    }
+
+    #[test]
+    fn what_a_frame_is_padded_with_changes_no_verdict(six: bool, length in 0u8..16, payload: [u8; 8], padding: [u8; 8], tables in any_tables()) {
+        let datagram: Vec<u8> = [0, 1, 0x11, 0x94, 0, 48, 0, 0].into_iter().chain(payload).take(length.into()).collect();
+        let mut frame = std::vec![0; 12];
+        if six {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, length, 17, 64]);
+            frame.resize(14 + 40, 0);
+        } else {
+            frame.extend([0x08, 0, 0x45, 0, 0, 20 + length, 0, 0, 0x20, 0, 64, 17]);
+            frame.resize(14 + 20, 0);
+        }
+        frame.extend(datagram);
+        let [bare, padded] = [frame.clone(), [frame, padding.repeat(4)].concat()];
+        let [bare, padded] = [bare.as_slice(), padded.as_slice()].map(|bytes| verdict::gate(bytes, packet::ethernet(bytes), &tables));
+        prop_assert_eq!(bare, padded);
     }
 
     #[test]
@@ -163,7 +185,7 @@ fn tags_and_headers_beyond_the_limits_are_unreadable_not_innocent() {
         tags.extend([0x81, 0x00, 0, 1]);
     }
     assert_eq!(packet::network(tags.as_slice(), 0x8100, 2), Network::Unreadable);
-    let mut chain = Vec::from([0x60, 0, 0, 0, 0, 0, 60, 64]);
+    let mut chain = Vec::from([0x60, 0, 0, 0, 0, 160, 60, 64]);
     chain.resize(40, 0);
     for _ in 0..20 {
         chain.extend([60, 0, 1, 4, 0, 0, 0, 0]);

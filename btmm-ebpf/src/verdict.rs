@@ -90,7 +90,7 @@ pub fn gate<B: Bytes + ?Sized, T: Tables>(bytes: &B, network: Network, tables: &
 #[inline(always)]
 fn guarded_port<B: Bytes + ?Sized, T: Tables>(bytes: &B, datagram: &Datagram, tables: &T) -> Verdict {
     if datagram.length == 9 {
-        return match bytes.read::<1>(datagram.payload) {
+        return match datagram.first(bytes) {
             Some([0xff]) => Verdict::Keepalive,
             _ => Verdict::Malformed,
         };
@@ -98,7 +98,7 @@ fn guarded_port<B: Bytes + ?Sized, T: Tables>(bytes: &B, datagram: &Datagram, ta
     if datagram.length < 12 {
         return Verdict::Malformed;
     }
-    let Some(first) = bytes.read::<4>(datagram.payload) else { return Verdict::Malformed };
+    let Some(first) = datagram.first(bytes) else { return Verdict::Malformed };
     if first != [0; 4] {
         return esp(first, tables);
     }

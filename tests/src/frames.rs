@@ -89,6 +89,13 @@ pub fn ike() -> Vec<u8> {
     payload
 }
 
+/// A frame with octets behind its packet, and zeros up to the 60 octets of the shortest that a link carries.
+pub fn padded(frame: &[u8], padding: &[u8]) -> Vec<u8> {
+    let mut frame = [frame, padding].concat();
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
 /// A plain frame with a UDP datagram to port 4500.
 pub fn to_4500(payload: &[u8]) -> Vec<u8> {
     ethernet(&[], IPV4, &ipv4(&[], 0, UDP, &udp(4501, 4500, payload)))

@@ -72,6 +72,33 @@ fn a_packet_cut_off_at_any_length_gets_the_verdict_the_host_computes() {
 }
 
 #[test]
+fn padding_is_never_taken_for_what_a_datagram_says() {
+    with_gate(settings(), |datapath| {
+        let tables = tables();
+        let header_only = &udp(4501, 4500, &esp(UNKNOWN))[..8];
+        let four = ipv4(&[], MORE_FRAGMENTS, UDP, header_only);
+        let six = ipv6(&[(44, &[0, 0, 1, 0, 0, 0, 1])], UDP, header_only);
+        // A first fragment that ends with its options, so that its ports come in the next; padding offers others.
+        let portless = ipv6(&[(44, &[0, 0, 1, 0, 0, 0, 1])], 60, &[UDP, 0, 1, 4, 0, 0, 0, 0]);
+        let rows = [
+            ("IPv4, the UDP header alone", ethernet(&[], IPV4, &four), Verdict::Malformed),
+            ("IPv4 in a VLAN, the UDP header alone", ethernet(&[VLAN], IPV4, &four), Verdict::Malformed),
+            ("IPv6, the UDP header alone", ethernet(&[], IPV6, &six), Verdict::Malformed),
+            ("IPv6, no UDP header", ethernet(&[], IPV6, &portless), Verdict::Unreadable),
+            ("nothing", to_4500(&[]), Verdict::Malformed),
+            ("three octets", to_4500(&[0; 3]), Verdict::Malformed),
+            ("keepalive", to_4500(&[0xff]), Verdict::Keepalive),
+            ("four octets", to_4500(&KNOWN.to_be_bytes()), Verdict::EspAccepted),
+        ];
+        for (name, frame, expected) in &rows {
+            for padding in [vec![0; 4], esp(KNOWN), vec![0xff], udp(1, 2, &[0; 8])] {
+                assert_eq!(gate_verdict(datapath, &tables, &padded(frame, &padding)), *expected, "{name}, padded with {padding:02x?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_packet_that_ends_before_its_port_never_passes_for_another() {
     let tables = tables();
     for (wrapping, frame) in wrapped(&esp(KNOWN)) {

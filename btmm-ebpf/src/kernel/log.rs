@@ -24,7 +24,7 @@ pub fn dropped<C: EbpfContext, B: Bytes>(context: &C, bytes: &B, network: Networ
 #[inline(always)]
 fn say<C: EbpfContext, B: Bytes>(context: &C, bytes: &B, network: Network, verdict: Verdict) {
     let first = match packet::transport(bytes, network) {
-        Packet::Udp(datagram) => bytes.read::<4>(datagram.payload).unwrap_or([0; 4]),
+        Packet::Udp(datagram) => datagram.first(bytes).unwrap_or([0; 4]),
         _ => [0; 4],
     };
     let spi = u32::from_be_bytes(first);
