@@ -1,0 +1,50 @@
+use std::os::unix::fs::chown;
+
+use super::*;
+use crate::lkdc::ccache::Credential;
+use crate::lkdc::full_name::FullName;
+
+/// A folder of its own under the system's temporary one, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("btmm-ccache-{}", random_name()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn name(text: &str) -> FullName {
+    text.parse().unwrap()
+}
+
+/// A cache of `client` with a ticket that ends then.
+fn cache(client: &str, ends: u32) -> CredentialCache {
+    let mut cache = CredentialCache::new(name(client));
+    let mut ticket = Credential::empty(name(client), FullName::krbtgt(&name(client).realm));
+    ticket.times.ends = ends;
+    cache.store(ticket);
+    cache
+}
+
+#[test]
+fn a_file_of_another_user_is_not_used_by_root_either() {
+    assert!(nix::unistd::geteuid().is_root(), "this test gives files away and so needs root");
+    let folder = Folder::new();
+    let path = folder.0.join("krb5cc_0");
+    fs::write(&path, *b"\x05\x04\0\0").unwrap();
+    chown(&path, Some(12_345), None).unwrap();
+    let place = CachePlace::File(path.clone());
+    let is_foreign = |refused: CacheError| matches!(refused, CacheError::Foreign { uid: 12_345, .. });
+    assert!(load(&place).is_err_and(is_foreign));
+    assert!(save(&place, &cache("root@A", u32::MAX)).is_err_and(is_foreign));
+    assert!(update(&place, |_| ()).is_err_and(is_foreign));
+    assert_eq!(fs::read(&path).unwrap().len(), 4, "nothing of ours is in it");
+}
