@@ -9,7 +9,7 @@
 //! - [`fast`]: armor around requests. [`otp`]: one-time codes inside it. [`spake`]: passwords that nobody can guess by listening.
 //! - [`discover`]: which machine has which realm, for all who ask.
 //! - [`client`]: tickets got from KDCs, and kept ready.
-//! - [`keytab`], [`ccache`]: files that all Kerberos programs share.
+//! - [`keytab`], [`ccache`]: files that all Kerberos programs share. `linux`: how they are locked and replaced.
 
 pub mod asn1;
 pub mod ccache;
@@ -21,6 +21,7 @@ pub mod fast;
 pub mod full_name;
 pub mod kdc;
 pub mod keytab;
+mod linux;
 pub mod name;
 pub mod otp;
 pub mod pkinit;

@@ -1,12 +1,10 @@
 //! Caches where they are: in the kernel's keys (`keyring`), or in files, locked as other Kerberos programs lock them and replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use zeroize::Zeroizing;
 
 use super::CredentialCache;
@@ -14,11 +12,8 @@ use super::format::{self, FormatError, MAX_FILE};
 use super::keyring::{self, KeyringError};
 use super::place::{CachePlace, KeyringName};
 use super::profile::{Said, is_read, said};
-use crate::entropy::{Entropy, SystemEntropy};
+use crate::lkdc::linux::{Lock, LockError, locked, random_name, replace};
 
-/// How often and how long another program's lock is waited for.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
 /// The file that names the primary cache of a folder, and what it names when it is missing.
 const PRIMARY: &str = "primary";
 const FIRST: &str = "tkt";
@@ -109,7 +104,10 @@ fn configured_in(file: &Path, depth: u32) -> Option<String> {
 /// Reads a cache; `None` when there is none.
 pub fn load(place: &CachePlace) -> Result<Option<CredentialCache>, CacheError> {
     match place {
-        CachePlace::File(path) => load_file(place, path),
+        CachePlace::File(path) => match open(place, path, Lock::Shared)? {
+            Some(mut file) => read(place, &mut file).map(Some),
+            None => Ok(None),
+        },
         CachePlace::Dir(folder) => load(&CachePlace::File(primary(place, folder)?)),
         CachePlace::Keyring(name) => keyring::load(name).map_err(in_keys("read", place)),
     }
@@ -132,8 +130,8 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
     match place {
         CachePlace::File(path) => {
             // Held until the new file is there, so that who waits for it sees the new one.
-            let held = lock(place, path)?;
-            replace(place, path, cache, held.as_ref())
+            let held = open(place, path, Lock::Exclusive)?;
+            write(place, path, cache, held.as_ref())
         }
         CachePlace::Dir(folder) => save(&CachePlace::File(primary(place, folder)?), cache),
         CachePlace::Keyring(name) => keyring::save(name, cache).map_err(failed("write", place)),
@@ -198,10 +196,10 @@ fn subsidiary(name: &KeyringName) -> KeyringName {
 pub fn update<T>(place: &CachePlace, change: impl FnOnce(&mut CredentialCache) -> T) -> Result<T, CacheError> {
     match place {
         CachePlace::File(path) => {
-            let Some(mut held) = lock(place, path)? else { return Err(CacheError::Missing(place.clone())) };
+            let Some(mut held) = open(place, path, Lock::Exclusive)? else { return Err(CacheError::Missing(place.clone())) };
             let mut cache = read(place, &mut held)?;
             let changed = change(&mut cache);
-            replace(place, path, &cache, Some(&held))?;
+            write(place, path, &cache, Some(&held))?;
             Ok(changed)
         }
         CachePlace::Dir(folder) => update(&CachePlace::File(primary(place, folder)?), change),
@@ -235,28 +233,19 @@ fn in_keys(doing: &'static str, place: &CachePlace) -> impl Fn(KeyringError) -> 
     }
 }
 
-fn load_file(place: &CachePlace, path: &Path) -> Result<Option<CredentialCache>, CacheError> {
-    let Some(mut file) = open(place, path, OpenOptions::new().read(true))? else { return Ok(None) };
-    // A file that nobody may lock (on a read-only file system) is read as it is.
-    let _ = try_lock(&file, libc::F_RDLCK);
-    read(place, &mut file).map(Some)
-}
-
-fn open(place: &CachePlace, path: &Path, options: &mut OpenOptions) -> Result<Option<File>, CacheError> {
-    let file = match options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("open", place)(error)),
+/// The file, locked; `None` when there is none.
+fn open(place: &CachePlace, path: &Path, lock: Lock) -> Result<Option<File>, CacheError> {
+    let own = nix::unistd::geteuid().as_raw();
+    let judge = |about: &Metadata| match about.uid() {
+        _ if !about.is_file() => Err(CacheError::NotFile(place.clone())),
+        uid if uid != own => Err(CacheError::Foreign { place: place.clone(), uid }),
+        _ => Ok(()),
     };
-    let about = file.metadata().map_err(failed("look at", place))?;
-    if !about.is_file() {
-        return Err(CacheError::NotFile(place.clone()));
-    }
-    let own = nix::unistd::geteuid();
-    if about.uid() != own.as_raw() {
-        return Err(CacheError::Foreign { place: place.clone(), uid: about.uid() });
-    }
-    Ok(Some(file))
+    locked(path, lock, judge).map_err(|error| match error {
+        LockError::Io(doing, source) => failed(doing, place)(source),
+        LockError::Busy => CacheError::Locked(place.clone()),
+        LockError::Judged(error) => error,
+    })
 }
 
 fn read(place: &CachePlace, file: &mut File) -> Result<CredentialCache, CacheError> {
@@ -267,66 +256,11 @@ fn read(place: &CachePlace, file: &mut File) -> Result<CredentialCache, CacheErr
     format::parse(&octets).map_err(|why| CacheError::Damaged { place: place.clone(), why })
 }
 
-/// The file, locked against all others; `None` when there is none.
-fn lock(place: &CachePlace, path: &Path) -> Result<Option<File>, CacheError> {
-    for _ in 0..TRIES {
-        let Some(file) = open(place, path, OpenOptions::new().read(true).write(true))? else { return Ok(None) };
-        match try_lock(&file, libc::F_WRLCK) {
-            Ok(()) if is_still(&file, path) => return Ok(Some(file)),
-            // Replaced while we waited: once more with the new one.
-            Ok(()) => {}
-            Err(nix::Error::EAGAIN | nix::Error::EACCES) => std::thread::sleep(PAUSE),
-            Err(error) => return Err(failed("lock", place)(error.into())),
-        }
-    }
-    Err(CacheError::Locked(place.clone()))
-}
-
-/// Open file description locks, as MIT's library takes them, over the whole file.
-fn try_lock(file: &File, kind: libc::c_int) -> nix::Result<()> {
-    let lock = libc::flock {
-        l_type: libc::c_short::try_from(kind).unwrap_or_default(),
-        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)
-}
-
-fn is_still(file: &File, path: &Path) -> bool {
-    let identity = |about: fs::Metadata| (about.dev(), about.ino());
-    matches!((file.metadata().map(identity), fs::metadata(path).map(identity)), (Ok(held), Ok(there)) if held == there)
-}
-
-/// Writes a new file beside the old one and puts it in its place.
-fn replace(place: &CachePlace, path: &Path, cache: &CredentialCache, old: Option<&File>) -> Result<(), CacheError> {
+/// Puts a new file in the place of the old one, which may be held.
+fn write(place: &CachePlace, path: &Path, cache: &CredentialCache, old: Option<&File>) -> Result<(), CacheError> {
     // The name may be a link: what is replaced is what it leads to.
     let path = if old.is_some() { fs::canonicalize(path).map_err(failed("find", place))? } else { path.to_owned() };
-    let fresh = beside(&path);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&format::emit(cache))?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)
-    })();
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&fresh);
-    }
-    written.map_err(failed("write", place))
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", random_name()));
-    name.into()
-}
-
-fn random_name() -> String {
-    let mut octets = [0; 8];
-    SystemEntropy.fill(&mut octets);
-    data_encoding::HEXLOWER.encode(&octets)
+    replace(&path, |file| file.write_all(&format::emit(cache))).map_err(failed("write", place))
 }
 
 /// The primary cache of a folder.

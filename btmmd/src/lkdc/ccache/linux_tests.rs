@@ -48,3 +48,21 @@ fn a_file_of_another_user_is_not_used_by_root_either() {
     assert!(update(&place, |_| ()).is_err_and(is_foreign));
     assert_eq!(fs::read(&path).unwrap().len(), 4, "nothing of ours is in it");
 }
+
+#[test]
+fn a_file_that_another_program_is_writing_is_waited_for_and_read_whole() {
+    let folder = Folder::new();
+    let path = folder.0.join("cc");
+    let place = CachePlace::File(path.clone());
+    save(&place, &cache("alice@A", u32::MAX)).unwrap();
+    let held = open(&place, &path, Lock::Exclusive).unwrap().unwrap();
+    // As MIT's library does: emptied, then filled.
+    held.set_len(0).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| load(&place).unwrap().unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        (&held).write_all(&format::emit(&cache("alice@A", 7))).unwrap();
+        drop(held);
+        assert_eq!(reader.join().unwrap(), cache("alice@A", 7));
+    });
+}
