@@ -299,6 +299,13 @@ struct Output {
 }
 
 impl Output {
+    /// A word about what is passed over or tried next. Not for programs: they read what came of it.
+    fn note(self, word: impl std::fmt::Display) {
+        if !self.json {
+            eprintln!("btmm: {word}");
+        }
+    }
+
     fn print<T: Serialize>(self, reply: &T, text: impl FnOnce(Paint) -> String) -> Result<ExitClass, Failure> {
         let paint = Paint(io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
         write_out(self.format(reply, || text(paint), serde_json::to_string_pretty)?.as_bytes())

@@ -1,5 +1,7 @@
 //! Runs `btmm agent`: listens to the daemon and writes the user's caches.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +15,7 @@ use crate::control::driver::connect_to_listen;
 use crate::control::error::ExitClass;
 use crate::control::secrets::{HeldTickets, RealmTickets};
 use crate::lkdc::ccache::place::CachePlace;
-use crate::lkdc::ccache::{self, CacheError, CredentialCache};
+use crate::lkdc::ccache::{self, CredentialCache};
 use crate::lkdc::full_name::FullName;
 
 /// Pause before the daemon is asked again; doubled as long as it does not answer.
@@ -25,12 +27,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) fn run() -> Result<ExitClass, Failure> {
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
-    let mut memory = Memory::default();
+    let (mut memory, mut complaints) = (Memory::default(), Complaints::default());
     loop {
         let ended = listen(|held| {
             pause = FIRST_PAUSE;
             told.clear();
-            follow(&mut memory, held);
+            follow(&mut memory, &mut complaints, held);
         });
         if ended.exit_class() == ExitClass::NotPermitted {
             return Err(ended.into());
@@ -86,27 +88,64 @@ fn listen(mut heard: impl FnMut(&HeldTickets)) -> ClientError {
 }
 
 /// Brings the user's caches into step. What cannot be written is told, and the others are.
-fn follow(memory: &mut Memory, held: &HeldTickets) {
+fn follow(memory: &mut Memory, complaints: &mut Complaints, held: &HeldTickets) {
+    complaints.begin();
     let place = match tickets::place() {
         Ok(place) => place,
-        Err(failure) => return eprintln!("btmm agent: {failure}"),
+        Err(failure) => return complaints.tell(&failure),
     };
     memory.turn_to(&place);
-    if let Err(failure) = remove_orphans(memory, &place, &held.realms) {
-        eprintln!("btmm agent: {failure}");
+    match ccache::caches(&place, |error| complaints.tell(&error)) {
+        Ok(there) => keep_in_step(memory, complaints, &place, there, held),
+        Err(error) => complaints.tell(&error),
+    }
+}
+
+fn keep_in_step(memory: &mut Memory, complaints: &mut Complaints, place: &CachePlace, there: Vec<Member>, held: &HeldTickets) {
+    let (orphans, there): (Vec<Member>, Vec<Member>) = there.into_iter().partition(|(_, cache)| is_orphan(cache, &held.realms));
+    for (member, orphan) in orphans {
+        memory.forget(&orphan.client);
+        if let Err(error) = ccache::destroy(&member) {
+            complaints.tell(&error);
+        }
     }
     for tickets in &held.tickets {
         let machine = &tickets.machine;
-        match put(memory, &place, tickets) {
+        match put(memory, place, &there, tickets) {
             Ok(Done::Written(member)) => eprintln!("btmm agent: {machine}: tickets are in {member}"),
             Ok(Done::Removed) => {
                 eprintln!("btmm agent: {machine}: the tickets were removed, and stay away until you get others or the agent starts anew");
             }
             Ok(Done::Nothing) => {}
-            Err(failure) => eprintln!("btmm agent: {machine}: {failure}"),
+            Err(failure) => complaints.tell(&format_args!("{machine}: {failure}")),
         }
     }
 }
+
+/// What is wrong, told once for as long as it lasts: the agent looks again and again.
+#[derive(Default)]
+struct Complaints {
+    before: BTreeSet<String>,
+    now: BTreeSet<String>,
+}
+
+impl Complaints {
+    /// Looks anew.
+    fn begin(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    fn tell(&mut self, complaint: &dyn Display) {
+        let complaint = complaint.to_string();
+        if !self.before.contains(&complaint) {
+            eprintln!("btmm agent: {complaint}");
+        }
+        self.now.insert(complaint);
+    }
+}
+
+/// A cache, and where it is.
+type Member = (CachePlace, CredentialCache);
 
 /// What was done about the tickets of a machine.
 enum Done {
@@ -116,39 +155,29 @@ enum Done {
     Removed,
 }
 
-fn remove_orphans(memory: &mut Memory, place: &CachePlace, realms: &[String]) -> Result<(), CacheError> {
-    for member in ccache::members(place)? {
-        if let Some(orphan) = ccache::load(&member)?.filter(|cache| is_orphan(cache, realms)) {
-            memory.forget(&orphan.client);
-            ccache::destroy(&member)?;
-        }
-    }
-    Ok(())
-}
-
 /// Puts the tickets of one machine where the user's programs look.
-fn put(memory: &mut Memory, place: &CachePlace, tickets: &RealmTickets) -> Result<Done, Failure> {
+fn put(memory: &mut Memory, place: &CachePlace, there: &[Member], tickets: &RealmTickets) -> Result<Done, Failure> {
     let offered = opened(tickets)?;
     let now = u32::try_from(now()).unwrap_or(u32::MAX);
-    let there = of_client(place, &offered)?;
-    match memory.look(&offered.client, there.as_ref().map(|(_, cache)| cache), now) {
+    let (member, there) = there.iter().find(|(_, there)| there.client == offered.client).map(|(member, there)| (member, there)).unzip();
+    match memory.look(&offered.client, there, now) {
         Due::Keep => {}
         Due::Removed => return Ok(Done::Removed),
         Due::Away => return Ok(Done::Nothing),
     }
-    let Some(new) = merged(there.as_ref().map(|(_, cache)| cache), &offered, now) else { return Ok(Done::Nothing) };
+    let Some(new) = merged(there, &offered, now) else { return Ok(Done::Nothing) };
     let granting = FullName::krbtgt(&offered.client.realm);
-    let is_new = there.as_ref().is_none_or(|(_, there)| there.find(&granting, now) != offered.find(&granting, now));
-    let written = match there {
+    let is_new = there.is_none_or(|there| there.find(&granting, now) != new.find(&granting, now));
+    let written = match member {
         // Once more on what is there now, with nobody else changing it.
-        Some((member, _)) => {
-            let written = ccache::update(&member, |cache| {
+        Some(member) => {
+            let written = ccache::update(member, |cache| {
                 let new = merged(Some(cache), &offered, now);
                 let written = new.is_some();
                 new.into_iter().for_each(|new| *cache = new);
                 written
             })?;
-            written.then_some(member)
+            written.then(|| member.clone())
         }
         // Which programs look at first shall be the tickets of other machines.
         None if tickets.own => ccache::add_aside(place, &new)?,
@@ -158,14 +187,4 @@ fn put(memory: &mut Memory, place: &CachePlace, tickets: &RealmTickets) -> Resul
     memory.saw(&new, now);
     // Of tickets that came to those which are there nothing is told.
     Ok(if is_new { Done::Written(member) } else { Done::Nothing })
-}
-
-/// The cache of the same client, and where it is.
-fn of_client(place: &CachePlace, offered: &CredentialCache) -> Result<Option<(CachePlace, CredentialCache)>, CacheError> {
-    for member in ccache::members(place)? {
-        if let Some(there) = ccache::load(&member)?.filter(|there| there.client == offered.client) {
-            return Ok(Some((member, there)));
-        }
-    }
-    Ok(None)
 }

@@ -40,8 +40,7 @@ pub(super) fn sign_in(
 /// Gets anew what btmm keeps in the user's caches and cannot be renewed, because it has ended or lives no longer.
 pub(super) fn anew(place: &CachePlace, realms: &Realms, now: i64) -> Result<Vec<TicketReport>, Failure> {
     let mut got = Vec::new();
-    for member in ccache::members(place)? {
-        let Some(cache) = ccache::load(&member)?.filter(agent::is_ours) else { continue };
+    for (_, cache) in ccache::caches(place, drop)?.into_iter().filter(|(_, cache)| agent::is_ours(cache)) {
         let machine = cache.client.realm.parse().ok().and_then(|realm| realms.of_realm(&realm));
         let Some(machine) = machine else { continue };
         if let Some((_, cache)) = sign_in(place, machine, None, None)? {

@@ -110,8 +110,7 @@ impl GrantFailure {
 pub(super) fn renew(place: &CachePlace, wanted: &Renew, output: Output) -> Result<ExitClass, Failure> {
     let realms = realms()?;
     let mut renewed = Vec::new();
-    for member in ccache::members(place)? {
-        let Some(cache) = ccache::load(&member)? else { continue };
+    for (member, cache) in ccache::caches(place, |error| output.note(error))? {
         for ticket in cache.tickets().filter(|ticket| tickets::is_renewable(ticket, now()) && is_wanted(&cache, ticket, &wanted.tickets)) {
             let known = ticket.server.realm.parse().ok();
             let machine = known.and_then(|realm| realms.of_realm(&realm)).ok_or(GrantFailure::NoRealm(ticket.server.realm.clone()))?;
@@ -143,7 +142,7 @@ pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<Ex
     let machine = realms.of_host(&wanted.ticket.host).ok_or_else(|| GrantFailure::NoMachine(wanted.ticket.host.clone()))?;
     let server = FullName::new(Principal::service(&wanted.ticket.service, &machine.fqdn), machine.realm.as_str());
     let user = || wanted.user.clone().map_or_else(own_name, Ok);
-    let held = match signed_in(place, machine, wanted.user.as_deref())? {
+    let held = match signed_in(place, machine, wanted.user.as_deref(), output)? {
         None if !is_given(wanted) => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref())?,
         held => held,
     };
@@ -206,17 +205,17 @@ fn service_ticket(
 }
 
 /// The cache with a ticket for the machine's ticket granting service, if there is one.
-fn signed_in(place: &CachePlace, machine: &Place, user: Option<&str>) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
+fn signed_in(
+    place: &CachePlace,
+    machine: &Place,
+    user: Option<&str>,
+    output: Output,
+) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
     let granting = FullName::krbtgt(machine.realm.as_str());
-    for member in ccache::members(place)? {
-        if let Some(cache) = ccache::load(&member)?
-            && cache.find(&granting, seconds()).is_some()
-            && user.is_none_or(|user| cache.client.principal == Principal::user(user))
-        {
-            return Ok(Some((member, cache)));
-        }
-    }
-    Ok(None)
+    let is_it = |cache: &CredentialCache| {
+        cache.find(&granting, seconds()).is_some() && user.is_none_or(|user| cache.client.principal == Principal::user(user))
+    };
+    Ok(ccache::caches(place, |error| output.note(error))?.into_iter().find(|(_, cache)| is_it(cache)))
 }
 
 fn own_name() -> Result<String, Failure> {

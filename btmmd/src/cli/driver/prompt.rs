@@ -79,8 +79,8 @@ fn keep(place: &CachePlace, got: &Ticketed) -> Result<(CachePlace, CredentialCac
         got.notes.put(cache, &got.grant.server.realm);
         cache.store(got.grant.to_credential());
     };
-    for member in ccache::members(place)? {
-        if ccache::load(&member)?.is_some_and(|there| there.client == got.grant.client) {
+    for (member, there) in ccache::caches(place, drop)? {
+        if there.client == got.grant.client {
             let cache = ccache::update(&member, |cache| {
                 put(cache);
                 cache.clone()

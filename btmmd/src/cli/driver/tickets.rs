@@ -5,7 +5,7 @@ use crate::cli::args::{Remove, TicketAction, Tickets};
 use crate::cli::tickets::{self, Listing, Removed};
 use crate::control::error::ExitClass;
 use crate::lkdc::ccache::place::{CachePlace, Whose};
-use crate::lkdc::ccache::{self, CacheError};
+use crate::lkdc::ccache::{self, CacheError, CredentialCache};
 
 /// Runs `btmm tickets`.
 pub(super) fn run(args: &Tickets, output: Output) -> Result<ExitClass, Failure> {
@@ -37,20 +37,22 @@ pub(super) fn place() -> Result<CachePlace, Failure> {
 }
 
 fn list(place: &CachePlace, verbose: bool, output: Output) -> Result<ExitClass, Failure> {
-    let mut caches = Vec::new();
-    for member in ccache::members(place)? {
-        if let Some(cache) = ccache::load(&member)? {
-            caches.push(tickets::report(&member.to_string(), &cache, now()));
-        }
-    }
-    let listing = Listing { caches };
+    let caches = ccache::caches(place, |error| output.note(error))?;
+    let report = |(member, cache): &(CachePlace, CredentialCache)| tickets::report(&member.to_string(), cache, now());
+    let listing = Listing { caches: caches.iter().map(report).collect() };
     output.print(&listing, |paint| tickets::render(&listing, verbose, now(), paint))
 }
 
 fn remove(place: &CachePlace, wanted: &Remove, output: Output) -> Result<ExitClass, Failure> {
+    let mut damaged = Vec::new();
+    let caches = ccache::caches(place, |error| match error {
+        // As kdestroy -A does.
+        CacheError::Damaged { place, .. } if wanted.all => damaged.push(place),
+        error => output.note(error),
+    })?;
+    damaged.iter().try_for_each(ccache::destroy)?;
     let mut removed = 0;
-    for member in ccache::members(place)? {
-        let Some(there) = ccache::load(&member)? else { continue };
+    for (member, there) in caches {
         if wanted.all {
             removed += there.tickets().count();
             ccache::destroy(&member)?;

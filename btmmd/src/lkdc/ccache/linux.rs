@@ -125,6 +125,22 @@ pub fn members(place: &CachePlace) -> Result<Vec<CachePlace>, CacheError> {
     }
 }
 
+/// The caches that there are at `place`, which may be a collection; the primary one first. One of a collection that is no cache, or not ours,
+/// keeps nobody from the others: it is only told to `passed_over`.
+pub fn caches(place: &CachePlace, mut passed_over: impl FnMut(CacheError)) -> Result<Vec<(CachePlace, CredentialCache)>, CacheError> {
+    let mut caches = Vec::new();
+    for member in members(place)? {
+        match load(&member) {
+            Ok(there) => caches.extend(there.map(|cache| (member, cache))),
+            // It may be the one that is looked for.
+            Err(error @ CacheError::Locked(_)) => return Err(error),
+            Err(error) if place.is_collection() => passed_over(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(caches)
+}
+
 /// Puts `cache` in the place of what was there.
 pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheError> {
     match place {
@@ -141,20 +157,23 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
 /// Puts a cache beside those of other clients, in the place of the same client's; tells where. It becomes the primary one where there is
 /// none. A file has no room for two.
 pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, CacheError> {
-    for member in members(place)? {
-        match load(&member)? {
-            Some(there) if there.client == cache.client => return save(&member, cache).map(|()| member),
-            Some(there) if matches!(place, CachePlace::File(_)) && there.tickets().next().is_some() => {
-                return Err(CacheError::Occupied { place: member, client: there.client.to_string() });
-            }
-            _ => {}
+    for (member, there) in caches(place, drop)? {
+        if there.client == cache.client {
+            return save(&member, cache).map(|()| member);
+        }
+        if matches!(place, CachePlace::File(_)) && there.tickets().next().is_some() {
+            return Err(CacheError::Occupied { place: member, client: there.client.to_string() });
         }
     }
     let member = match place {
-        CachePlace::Dir(folder) => match primary(place, &made(place, folder)?)? {
-            vacant if !vacant.exists() => CachePlace::File(vacant),
-            _ => CachePlace::File(another(folder)),
-        },
+        CachePlace::Dir(folder) => {
+            let primary = CachePlace::File(primary(place, &made(place, folder)?)?);
+            match load(&primary) {
+                // What a program began that got no ticket is there for the next one.
+                Ok(None) | Err(CacheError::Damaged { .. }) => primary,
+                _ => CachePlace::File(another(folder)),
+            }
+        }
         CachePlace::Keyring(name) if place.is_collection() && !keyring::primary_is_vacant(name).map_err(failed("look at", place))? => {
             CachePlace::Keyring(subsidiary(name))
         }

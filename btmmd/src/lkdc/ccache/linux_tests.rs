@@ -66,3 +66,21 @@ fn a_file_that_another_program_is_writing_is_waited_for_and_read_whole() {
         assert_eq!(reader.join().unwrap(), cache("alice@A", 7));
     });
 }
+
+#[test]
+fn what_is_no_cache_in_a_folder_keeps_nobody_from_those_that_are() {
+    let folder = Folder::new();
+    let place = CachePlace::Dir(folder.0.clone());
+    // What kinit leaves behind after a wrong password.
+    fs::write(folder.0.join("tkt"), *b"\x05\x04\0\0").unwrap();
+    fs::write(folder.0.join("tktXXXXXX"), *b"\x05\x04\0\0").unwrap();
+    let alice = add(&place, &cache("alice@A", u32::MAX)).unwrap();
+    assert_eq!(alice, CachePlace::File(folder.0.join("tkt")), "the primary one");
+    let bob = add(&place, &cache("bob@B", u32::MAX)).unwrap();
+    assert_eq!(add(&place, &cache("alice@A", 7)).unwrap(), alice);
+    let mut passed_over = Vec::new();
+    let there = caches(&place, |error| passed_over.push(error)).unwrap();
+    assert_eq!(there, [(alice, cache("alice@A", 7)), (bob, cache("bob@B", u32::MAX))]);
+    assert!(matches!(passed_over.as_slice(), [CacheError::Damaged { place: CachePlace::File(path), .. }] if path.ends_with("tktXXXXXX")));
+    assert!(load(&CachePlace::File(folder.0.join("tktXXXXXX"))).is_err(), "who names it alone is told");
+}
