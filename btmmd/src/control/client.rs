@@ -58,6 +58,11 @@ impl ClientError {
             Self::Refused(error) => error.exit_class(),
         }
     }
+
+    /// Whether nothing came for as long as is waited, and all is well otherwise.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Broken(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    }
 }
 
 /// A connection to btmmd.
@@ -198,7 +203,7 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// The replies of one call with `more`, as they come.
+/// The replies of one call with `more`, as they come. Silence between them does not end them.
 #[derive(Debug)]
 pub struct Replies<'a, S, R> {
     client: &'a mut Client<S>,
@@ -214,7 +219,54 @@ impl<S: Read + Write, R: DeserializeOwned> Iterator for Replies<'_, S, R> {
             return None;
         }
         let received = self.client.receive();
-        self.ended = !matches!(received, Ok((_, true)));
+        self.ended = match &received {
+            Ok((_, more)) => !more,
+            Err(error) => !error.is_silence(),
+        };
         Some(received.map(|(reply, _)| reply))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// What comes, piece by piece; `None` is silence.
+    struct Pieces(VecDeque<Option<&'static [u8]>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop_front() {
+                Some(Some(mut piece)) => piece.read(buffer),
+                Some(None) => Err(io::ErrorKind::WouldBlock.into()),
+                None => Ok(0),
+            }
+        }
+    }
+
+    impl Write for Pieces {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn silence_between_replies_and_within_them_does_not_end_them() {
+        let first = br#"{"parameters":{"realms":["A"],"tickets":[]},"continues":true}"#;
+        let pieces = [None, Some(&first[..20]), None, Some(&first[20..]), Some(b"\0"), None];
+        let mut client = Client::new(Pieces(pieces.into()));
+        let mut replies = client.tickets().unwrap();
+        let mut silent = || replies.next().unwrap().is_err_and(|error| error.is_silence());
+        assert!(silent() && silent());
+        assert_eq!(replies.next().unwrap().unwrap().realms, ["A"]);
+        assert!(replies.next().unwrap().is_err_and(|error| error.is_silence()));
+        assert!(replies.next().unwrap().is_err_and(|error| !error.is_silence()), "it hung up");
+        assert!(replies.next().is_none());
     }
 }

@@ -172,22 +172,22 @@ pub fn group() -> Option<u32> {
 
 /// Connects to the daemon whose socket is in `runtime_dir`.
 pub fn connect(runtime_dir: &Path) -> Result<Client<BlockingStream>, ClientError> {
-    connect_for(runtime_dir, Some(PATIENCE))
+    connect_for(runtime_dir, PATIENCE)
 }
 
-/// The same, to wait for replies however long they take to come.
-pub fn connect_to_listen(runtime_dir: &Path) -> Result<Client<BlockingStream>, ClientError> {
-    connect_for(runtime_dir, None)
+/// The same, to wait for replies however long they take to come, and to be told each time that none came for as long as `pause`.
+pub fn connect_to_listen(runtime_dir: &Path, pause: Duration) -> Result<Client<BlockingStream>, ClientError> {
+    connect_for(runtime_dir, pause)
 }
 
-fn connect_for(runtime_dir: &Path, patience: Option<Duration>) -> Result<Client<BlockingStream>, ClientError> {
+fn connect_for(runtime_dir: &Path, patience: Duration) -> Result<Client<BlockingStream>, ClientError> {
     let path = runtime_dir.join(SOCKET);
     let stream = BlockingStream::connect(&path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
         io::ErrorKind::PermissionDenied => ClientError::MayNotConnect { path: path.clone() },
         _ => ClientError::Socket { path: path.clone(), cause },
     })?;
-    stream.set_read_timeout(patience).map_err(|cause| ClientError::Socket { path: path.clone(), cause })?;
+    stream.set_read_timeout(Some(patience)).map_err(|cause| ClientError::Socket { path: path.clone(), cause })?;
     Ok(Client::new(stream))
 }
 

@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How often the caches are looked at while the daemon is silent: tickets of the user's own end, and what could not be written may be now.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// Listens for as long as the user is here. Ends only when the tickets are not for this user, or btmm is removed.
 pub(super) fn run() -> Result<ExitClass, Failure> {
     let mut pause = FIRST_PAUSE;
@@ -65,9 +68,9 @@ fn go_on_with_the_installed() -> Option<ExitClass> {
     None
 }
 
-/// Follows the daemon until it ends the conversation; tells why.
+/// Follows the daemon until it ends the conversation; tells why. What it told last is heard again whenever it is silent.
 fn listen(mut heard: impl FnMut(&HeldTickets)) -> ClientError {
-    let mut daemon = match connect_to_listen(&runtime_dir()) {
+    let mut daemon = match connect_to_listen(&runtime_dir(), LOOK) {
         Ok(daemon) => daemon,
         Err(error) => return error,
     };
@@ -75,10 +78,11 @@ fn listen(mut heard: impl FnMut(&HeldTickets)) -> ClientError {
         Ok(replies) => replies,
         Err(error) => return error,
     };
-    let mut ended = ClientError::NotRunning;
+    let (mut ended, mut last) = (ClientError::NotRunning, None);
     for reply in replies {
         match reply {
-            Ok(held) => heard(&held),
+            Ok(held) => heard(last.insert(held)),
+            Err(error) if error.is_silence() => last.iter().for_each(&mut heard),
             // It hung up, as when it stops.
             Err(ClientError::Broken(_)) => {}
             Err(error) => ended = error,
