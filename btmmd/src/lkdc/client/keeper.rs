@@ -7,7 +7,7 @@
 //!            reachable                granted              for each service
 //!  nothing ─────────────► Initial ─────────────► TGT held ─────────────────► Service ──► held
 //!                            ▲ ▲                    │ at 2/3 of its life          (at 2/3 of its life: again)
-//!                refused     │ └────────────────────┤ not renewable
+//!                refused     │ └────────────────────┤ not renewable, or ended
 //!                            └───── Renewal ◄───────┘ renewable
 //! ```
 
@@ -179,6 +179,7 @@ impl Keeper {
             }
             Input::Timeout => {}
         }
+        self.realms.values_mut().for_each(|held| held.let_go_of_ended(now));
         self.order(now);
     }
 
@@ -306,6 +307,11 @@ impl Held {
         }
     }
 
+    /// A ticket-granting ticket that has ended pays for nothing, its own renewal included: the next one is a first one.
+    fn let_go_of_ended(&mut self, now: SystemTime) {
+        self.tgt.take_if(|(tgt, offset)| offset.local_time(tgt.times.end) <= now);
+    }
+
     /// What is to be got next, and when.
     fn next(&self, wanted: &[String]) -> Option<(SystemTime, What, &'static str)> {
         if self.busy || !self.reachable {
@@ -370,7 +376,6 @@ impl Held {
             What::Renewal { .. } => self.unrenewable = true,
             What::Service { service, .. } => {
                 let name = service.components.into_iter().next().unwrap_or_default();
-                self.asked.remove(&name);
                 self.services.insert(name, Service::Absent(words));
             }
         }

@@ -256,3 +256,34 @@ fn the_cache_says_that_a_certificate_earned_the_tickets() {
     assert_eq!(cache.config("pa_type", Some(&granting)), Some(b"16".as_slice()));
     assert_eq!(cache.config("fast_avail", Some(&granting)), Some(b"yes".as_slice()));
 }
+
+#[test]
+fn a_service_that_is_asked_for_after_the_end_of_the_ticket_granting_ticket_is_got_with_a_new_one() {
+    let (mut keeper, realm) = (provided(), peer().realm);
+    keeper.handle(Input::Reachable(Vec::new()), start() + HOUR);
+    let over = start() + 10 * HOUR;
+    keeper.handle(Input::Wanted(peer(), Some("vnc".to_owned())), over);
+    keeper.handle(Input::Reachable(vec![peer()]), over);
+    let first = only(&mut keeper);
+    assert!(matches!(first.what, What::Initial), "{first:?}");
+    done(&mut keeper, first, over);
+    let vnc = only(&mut keeper);
+    assert!(matches!(&vnc.what, What::Service { service, .. } if service.components.first().unwrap() == "vnc"), "{vnc:?}");
+    done(&mut keeper, vnc, over);
+    assert_eq!(keeper.standing(&realm, Some("vnc"), over), Standing::Held);
+}
+
+#[test]
+fn a_service_that_is_refused_while_its_ticket_granting_ticket_ends_is_asked_for_again() {
+    let (mut keeper, realm) = (provided(), peer().realm);
+    keeper.handle(Input::Wanted(peer(), Some("vnc".to_owned())), start() + HOUR);
+    let vnc = only(&mut keeper);
+    let over = start() + 10 * HOUR;
+    keeper.handle(Input::Done(Box::new(vnc), Outcome::Refused("the ticket has expired".to_owned())), over);
+    let first = only(&mut keeper);
+    assert!(matches!(first.what, What::Initial), "{first:?}");
+    assert_eq!(keeper.standing(&realm, Some("vnc"), over), Standing::Coming);
+    done(&mut keeper, first, over);
+    let vnc = only(&mut keeper);
+    assert!(matches!(&vnc.what, What::Service { service, .. } if service.components.first().unwrap() == "vnc"), "{vnc:?}");
+}
