@@ -2,7 +2,8 @@
 //!
 //! The agent writes caches that it or `btmm tickets get` has written, which bear a mark, and those whose tickets have ended. Tickets that the
 //! user has earned otherwise stay as long as they are good: a password or a one-time code may open what a certificate does not. Tickets that
-//! were removed before they ended, whosoever they were, stay away until the user gets others there, or the agent starts anew.
+//! were removed before they ended, whosoever they were, all of a machine or those for one service, stay away until the user gets others there,
+//! or the agent starts anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,11 +33,10 @@ pub fn merged(there: Option<&CredentialCache>, offered: &CredentialCache, now: u
     mark(&mut cache);
     match there {
         Some(own) if !is_ours(own) && own.find(&granting, now).is_some() => return None,
-        // What programs have got with the tickets of before is good beside the new ones.
+        // What programs have got with the tickets of before is good beside the new ones, and what was renewed in the place of them.
         Some(ours) if is_ours(ours) => {
-            let held: Vec<FullName> = cache.tickets().map(|ticket| ticket.server.clone()).collect();
-            let further = ours.tickets().filter(|ticket| is_good(&ticket.times, now) && !held.contains(&ticket.server));
-            further.cloned().for_each(|ticket| cache.store(ticket));
+            let ends = |server: &FullName| offered.find(server, now).map_or(now, |ticket| ticket.times.ends);
+            ours.tickets().filter(|ticket| ticket.times.ends > ends(&ticket.server)).cloned().for_each(|ticket| cache.store(ticket));
         }
         _ => {}
     }
@@ -63,7 +63,18 @@ const CLOSE: u32 = 60;
 #[derive(Debug, Default)]
 pub struct Memory {
     place: Option<CachePlace>,
-    ends: BTreeMap<FullName, u32>,
+    seen: BTreeMap<FullName, Seen>,
+    removed: BTreeSet<FullName>,
+}
+
+/// The tickets of one client.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The one that all others are got with.
+    granting: Times,
+    /// When the others end.
+    services: BTreeMap<FullName, u32>,
+    /// Those for which the user has removed the tickets, and none else.
     removed: BTreeSet<FullName>,
 }
 
@@ -88,7 +99,7 @@ impl Memory {
 
     /// Misses nothing of a client whose tickets the agent itself has removed.
     pub fn forget(&mut self, client: &FullName) {
-        self.ends.remove(client);
+        self.seen.remove(client);
         self.removed.remove(client);
     }
 
@@ -100,7 +111,7 @@ impl Memory {
         if self.removed.contains(client) {
             return Due::Away;
         }
-        if self.ends.remove(client).is_none_or(|ends| ends.saturating_sub(CLOSE) <= now) {
+        if self.seen.remove(client).is_none_or(|seen| has_ended(seen.granting.ends, now)) {
             return Due::Keep;
         }
         self.removed.insert(client.clone());
@@ -109,17 +120,38 @@ impl Memory {
 
     /// Takes note of a cache; whether there is anything to be missed in it.
     pub fn saw(&mut self, cache: &CredentialCache, now: u32) -> bool {
-        let granting = cache.find(&FullName::krbtgt(&cache.client.realm), now);
-        if let Some(granting) = granting {
-            self.ends.insert(cache.client.clone(), granting.times.ends);
-            self.removed.remove(&cache.client);
+        let Some(granting) = cache.find(&FullName::krbtgt(&cache.client.realm), now) else { return false };
+        self.seen.entry(cache.client.clone()).or_default().turn_to(granting.times, cache, now);
+        self.removed.remove(&cache.client);
+        true
+    }
+
+    /// Leaves out what the user has removed from a client's tickets.
+    pub fn without_removed(&self, mut offered: CredentialCache) -> CredentialCache {
+        if let Some(seen) = self.seen.get(&offered.client) {
+            offered.remove(|ticket| seen.removed.contains(&ticket.server));
         }
-        granting.is_some()
+        offered
     }
 }
 
-fn is_good(times: &Times, now: u32) -> bool {
-    times.ends > now
+impl Seen {
+    fn turn_to(&mut self, granting: Times, cache: &CredentialCache, now: u32) {
+        let good = cache.tickets().filter(|ticket| !ticket.server.is_krbtgt() && ticket.times.ends > now);
+        let services: BTreeMap<FullName, u32> = good.map(|ticket| (ticket.server.clone(), ticket.times.ends)).collect();
+        let before = std::mem::take(&mut self.services);
+        // Whoever signs in anew begins a cache anew: the tickets of before are gone, and nobody has removed them.
+        if granting == self.granting {
+            self.removed.extend(before.into_iter().filter(|(_, ends)| !has_ended(*ends, now)).map(|(server, _)| server));
+        }
+        self.removed.retain(|server| !services.contains_key(server));
+        (self.granting, self.services) = (granting, services);
+    }
+}
+
+/// Whether a ticket that is missed has ended.
+fn has_ended(ends: u32, now: u32) -> bool {
+    ends.saturating_sub(CLOSE) <= now
 }
 
 #[cfg(test)]

@@ -115,3 +115,46 @@ fn what_the_agent_itself_removes_is_not_missed() {
     memory.forget(&client());
     assert_eq!(memory.look(&client(), None, NOW), Due::Keep);
 }
+
+#[test]
+fn a_ticket_that_was_renewed_beside_the_daemon_stays_until_the_daemon_has_one_that_ends_later() {
+    let mut renewed = marked("16", NOW + 1000);
+    renewed.store(ticket("host/imac", NOW + 900));
+    let mut offered = cache("16", NOW + 500);
+    offered.store(ticket("host/imac", NOW + 500));
+    assert_eq!(merged(Some(&renewed), &offered, NOW), None);
+    offered.store(ticket("host/imac", NOW + 950));
+    let both = merged(Some(&renewed), &offered, NOW).unwrap();
+    let ends = |server: &str| both.find(&format!("{server}@{REALM}").parse().unwrap(), NOW).unwrap().times.ends;
+    assert_eq!((ends(&format!("krbtgt/{REALM}")), ends("host/imac")), (NOW + 1000, NOW + 950));
+}
+
+#[test]
+fn a_service_s_ticket_that_was_removed_stays_away_until_the_user_gets_another() {
+    let mut memory = Memory::default();
+    let mut whole = marked("16", NOW + 1000);
+    whole.store(ticket("host/imac", NOW + 1000));
+    whole.store(ticket("cifs/imac", NOW + 30));
+    memory.saw(&whole, NOW);
+    let mut without = marked("16", NOW + 1000);
+    assert_eq!(memory.look(&client(), Some(&without), NOW + 1), Due::Keep);
+    let held = |memory: &Memory| -> Vec<String> {
+        memory.without_removed(whole.clone()).tickets().map(|ticket| ticket.server.principal.components[0].clone()).collect()
+    };
+    assert_eq!(held(&memory), ["krbtgt", "cifs"], "the other one has ended, or as good as");
+    assert_eq!(memory.look(&client(), Some(&marked("16", NOW + 2000)), NOW + 2), Due::Keep);
+    assert_eq!(held(&memory), ["krbtgt", "cifs"], "a renewal changes nothing");
+    without.store(ticket("host/imac", NOW + 1000));
+    memory.saw(&without, NOW + 3);
+    assert_eq!(held(&memory), ["krbtgt", "host", "cifs"]);
+}
+
+#[test]
+fn who_signs_in_anew_has_removed_no_service_s_ticket() {
+    let mut memory = Memory::default();
+    let mut whole = marked("16", NOW + 1000);
+    whole.store(ticket("host/imac", NOW + 1000));
+    memory.saw(&whole, NOW);
+    memory.saw(&cache("2", NOW + 1500), NOW + 1);
+    assert_eq!(memory.without_removed(whole.clone()), whole);
+}

@@ -169,6 +169,7 @@ fn put(memory: &mut Memory, place: &CachePlace, there: &[Member], tickets: &Real
         Due::Removed => return Ok(Done::Removed),
         Due::Away => return Ok(Done::Nothing),
     }
+    let offered = memory.without_removed(offered);
     let Some(new) = merged(there, &offered, now) else { return Ok(Done::Nothing) };
     let granting = FullName::krbtgt(&offered.client.realm);
     let is_new = there.is_none_or(|there| there.find(&granting, now) != new.find(&granting, now));
