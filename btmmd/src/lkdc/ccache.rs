@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::full_name::FullName;
 use super::name::{Components, Principal};
-pub use linux::{CacheError, add, add_aside, caches, configured, destroy, load, members, save, update};
+pub use linux::{CacheError, add, add_aside, caches, check_room, configured, destroy, load, members, save, update};
 pub use place::CachePlace;
 
 /// The realm of the entries that are not tickets but configuration.

@@ -20,6 +20,8 @@ pub(super) fn sign_in(
     service: Option<&str>,
     user: Option<&str>,
 ) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
+    // Before a tunnel is raised for it. Whose ticket it will be is for the daemon to say.
+    ccache::check_room(place, |there| there.realm == machine.realm.as_str())?;
     let wanted = TicketWanted { service: service.map(str::to_owned), machine: machine.machine.to_string(), user: user.map(str::to_owned) };
     let granted = match connect(&runtime_dir()).and_then(|mut daemon| daemon.ticket(&wanted)) {
         Ok(granted) => granted,

@@ -17,8 +17,10 @@ use crate::lkdc::name::Principal;
 
 /// Signs `user` in at `machine`, and keeps the ticket with which others are got. Asks for what the KDC wants and `wanted` does not give.
 pub(super) fn sign_in(place: &CachePlace, machine: &Place, user: &str, wanted: &Get) -> Result<(CachePlace, CredentialCache), Failure> {
-    let armor = armor(machine)?;
     let client = FullName::new(Principal::user(user), machine.realm.as_str());
+    // A code is good once: not for a ticket that there is no room for.
+    ccache::check_room(place, |there| *there == client)?;
+    let armor = armor(machine)?;
     // Armored or not, nobody shall be able to try passwords against what is sent.
     let wish = Wish { timestamp: TimestampUse::Never, ..Wish::tgt(client) };
     let mut secrets = Secrets::default();

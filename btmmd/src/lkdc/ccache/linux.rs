@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use zeroize::Zeroizing;
 
@@ -12,6 +13,8 @@ use super::format::{self, FormatError, MAX_FILE};
 use super::keyring::{self, KeyringError};
 use super::place::{CachePlace, KeyringName};
 use super::profile::{Said, is_read, said};
+use crate::clock;
+use crate::lkdc::full_name::FullName;
 use crate::lkdc::linux::{Lock, LockError, locked, random_name, replace};
 
 /// The file that names the primary cache of a folder, and what it names when it is missing.
@@ -155,16 +158,14 @@ pub fn save(place: &CachePlace, cache: &CredentialCache) -> Result<(), CacheErro
 }
 
 /// Puts a cache beside those of other clients, in the place of the same client's; tells where. It becomes the primary one where there is
-/// none. A file has no room for two.
+/// none. A file has no room for two that are good.
 pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, CacheError> {
     for (member, there) in caches(place, drop)? {
         if there.client == cache.client {
             return save(&member, cache).map(|()| member);
         }
-        if matches!(place, CachePlace::File(_)) && there.tickets().next().is_some() {
-            return Err(CacheError::Occupied { place: member, client: there.client.to_string() });
-        }
     }
+    check_room(place, |client| *client == cache.client)?;
     let member = match place {
         CachePlace::Dir(folder) => {
             let primary = CachePlace::File(primary(place, &made(place, folder)?)?);
@@ -180,6 +181,20 @@ pub fn add(place: &CachePlace, cache: &CredentialCache) -> Result<CachePlace, Ca
         other => other.clone(),
     };
     save(&member, cache).map(|()| member)
+}
+
+/// Refuses a file that has tickets in it of a client who is not the one that [`add`] shall be asked for, before anything is spent on tickets.
+pub fn check_room(place: &CachePlace, is_meant: impl Fn(&FullName) -> bool) -> Result<(), CacheError> {
+    if !matches!(place, CachePlace::File(_)) {
+        return Ok(());
+    }
+    let now = clock::wall().duration_since(UNIX_EPOCH).map_or(u32::MAX, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX));
+    match load(place)? {
+        Some(there) if !is_meant(&there.client) && there.tickets().any(|ticket| ticket.times.ends > now) => {
+            Err(CacheError::Occupied { place: place.clone(), client: there.client.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts a new client's cache into a collection so that it is not the primary one, which programs take that look for no realm; tells where.

@@ -84,3 +84,19 @@ fn what_is_no_cache_in_a_folder_keeps_nobody_from_those_that_are() {
     assert!(matches!(passed_over.as_slice(), [CacheError::Damaged { place: CachePlace::File(path), .. }] if path.ends_with("tktXXXXXX")));
     assert!(load(&CachePlace::File(folder.0.join("tktXXXXXX"))).is_err(), "who names it alone is told");
 }
+
+#[test]
+fn a_file_has_room_for_another_client_once_the_tickets_in_it_have_ended() {
+    let folder = Folder::new();
+    let place = CachePlace::File(folder.0.join("cc"));
+    let is_alice = |client: &FullName| *client == name("alice@A");
+    check_room(&place, is_alice).unwrap();
+    add(&place, &cache("bob@B", u32::MAX)).unwrap();
+    assert!(matches!(check_room(&place, is_alice), Err(CacheError::Occupied { client, .. }) if client == "bob@B"));
+    assert!(matches!(add(&place, &cache("alice@A", u32::MAX)), Err(CacheError::Occupied { .. })));
+    check_room(&place, |client| *client == name("bob@B")).unwrap();
+    add(&place, &cache("bob@B", 7)).unwrap();
+    check_room(&place, is_alice).unwrap();
+    add(&place, &cache("alice@A", u32::MAX)).unwrap();
+    assert_eq!(load(&place).unwrap(), Some(cache("alice@A", u32::MAX)));
+}
