@@ -1,6 +1,6 @@
 //! Tickets that the daemon gets with the machine's certificate, and that cost their user no word.
 
-use super::{Failure, runtime_dir};
+use super::{Failure, Output, runtime_dir};
 use crate::cli::agent;
 use crate::cli::tickets::{TicketReport, ticket_report};
 use crate::control::client::ClientError;
@@ -13,25 +13,37 @@ use crate::lkdc::discover::{Place, Realms};
 use crate::lkdc::full_name::FullName;
 
 /// Asks the daemon for a ticket of `machine` and puts it into the user's cache. `None` when it has to be earned in another way: there is no
-/// daemon, it is not for this user, or the KDC wants another proof than the certificate.
+/// daemon, it is not for this user, or the KDC wants another proof than the certificate. For a service that is refused the ticket-granting
+/// ticket comes alone: who asks the KDC with that learns whether another proof would help.
 pub(super) fn sign_in(
     place: &CachePlace,
     machine: &Place,
     service: Option<&str>,
     user: Option<&str>,
+    output: Output,
 ) -> Result<Option<(CachePlace, CredentialCache)>, Failure> {
     // Before a tunnel is raised for it. Whose ticket it will be is for the daemon to say.
     ccache::check_room(place, |there| there.realm == machine.realm.as_str())?;
-    let wanted = TicketWanted { service: service.map(str::to_owned), machine: machine.machine.to_string(), user: user.map(str::to_owned) };
-    let granted = match connect(&runtime_dir()).and_then(|mut daemon| daemon.ticket(&wanted)) {
+    let wanted = |service: Option<&str>| TicketWanted {
+        service: service.map(str::to_owned),
+        machine: machine.machine.to_string(),
+        user: user.map(str::to_owned),
+    };
+    let ask = |service| connect(&runtime_dir()).and_then(|mut daemon| daemon.ticket(&wanted(service)));
+    let granted = match ask(service) {
+        Err(error) if service.is_some() && is_refused(&error) => ask(None),
+        granted => granted,
+    };
+    let granted = match granted {
         Ok(granted) => granted,
         Err(error) if is_final(&error) => return Err(error.into()),
-        Err(ClientError::Refused(refused @ ControlError::TicketRefused { .. })) => {
-            // Why something is asked for now. Not part of what a program reads.
-            eprintln!("{refused}");
+        Err(error) => {
+            // Why something else is asked for now.
+            if !is_nobody_s_fault(&error) {
+                output.note(error);
+            }
             return Ok(None);
         }
-        Err(_) => return Ok(None),
     };
     let mut cache = opened(&granted)?;
     agent::mark(&mut cache);
@@ -40,12 +52,12 @@ pub(super) fn sign_in(
 }
 
 /// Gets anew what btmm keeps in the user's caches and cannot be renewed, because it has ended or lives no longer.
-pub(super) fn anew(place: &CachePlace, realms: &Realms, now: i64) -> Result<Vec<TicketReport>, Failure> {
+pub(super) fn anew(place: &CachePlace, realms: &Realms, now: i64, output: Output) -> Result<Vec<TicketReport>, Failure> {
     let mut got = Vec::new();
     for (_, cache) in ccache::caches(place, drop)?.into_iter().filter(|(_, cache)| agent::is_ours(cache)) {
         let machine = cache.client.realm.parse().ok().and_then(|realm| realms.of_realm(&realm));
         let Some(machine) = machine else { continue };
-        if let Some((_, cache)) = sign_in(place, machine, None, None)? {
+        if let Some((_, cache)) = sign_in(place, machine, None, None, output)? {
             let granting = FullName::krbtgt(machine.realm.as_str());
             got.extend(cache.tickets().filter(|ticket| ticket.server == granting).map(|ticket| ticket_report(&cache, ticket, now)));
         }
@@ -59,6 +71,15 @@ fn is_final(error: &ClientError) -> bool {
         error,
         ClientError::Refused(ControlError::Unreachable { .. } | ControlError::SwitchedOff {} | ControlError::BadArgument { .. })
     )
+}
+
+fn is_refused(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(ControlError::TicketRefused { .. }))
+}
+
+/// Whether certificates are simply not for this user, or not now.
+fn is_nobody_s_fault(error: &ClientError) -> bool {
+    matches!(error, ClientError::NotRunning | ClientError::MayNotConnect { .. } | ClientError::Refused(ControlError::NotPermitted { .. }))
 }
 
 /// The cache that the daemon tells of.

@@ -123,7 +123,7 @@ pub(super) fn renew(place: &CachePlace, wanted: &Renew, output: Output) -> Resul
         }
     }
     if renewed.is_empty() && wanted.tickets.is_empty() {
-        renewed = certified::anew(place, &realms, now())?;
+        renewed = certified::anew(place, &realms, now(), output)?;
     }
     if renewed.is_empty() {
         return Err(GrantFailure::NotRenewable { place: place.clone(), wanted: wanted.tickets.join(", ") }.into());
@@ -143,7 +143,7 @@ pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<Ex
     let server = FullName::new(Principal::service(&wanted.ticket.service, &machine.fqdn), machine.realm.as_str());
     let user = || wanted.user.clone().map_or_else(own_name, Ok);
     let held = match signed_in(place, machine, wanted.user.as_deref(), output)? {
-        None if !is_given(wanted) => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref())?,
+        None if !is_given(wanted) => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref(), output)?,
         held => held,
     };
     let was_held = held.is_some();
