@@ -142,30 +142,44 @@ pub(super) fn get(place: &CachePlace, wanted: &Get, output: Output) -> Result<Ex
     let machine = realms.of_host(&wanted.ticket.host).ok_or_else(|| GrantFailure::NoMachine(wanted.ticket.host.clone()))?;
     let server = FullName::new(Principal::service(&wanted.ticket.service, &machine.fqdn), machine.realm.as_str());
     let user = || wanted.user.clone().map_or_else(own_name, Ok);
-    let held = match signed_in(place, machine, wanted.user.as_deref(), output)? {
-        None if !is_given(wanted) => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref(), output)?,
-        held => held,
+    let held = match is_given(wanted) {
+        // Whoever gives a secret wants to be known by it, whatever is held.
+        true => None,
+        false => match signed_in(place, machine, wanted.user.as_deref(), output)? {
+            None => certified::sign_in(place, machine, Some(&wanted.ticket.service), wanted.user.as_deref(), output)?,
+            held => held,
+        },
     };
-    let was_held = held.is_some();
-    let (member, cache) = held.map_or_else(|| prompt::sign_in(place, machine, &user()?, wanted), Ok)?;
-    let (cache, credential) = match service_ticket(&member, &cache, machine, &server)? {
-        Ok(credential) => (cache, credential),
-        Err(weak) if was_held && weak.can_be_mended() => {
-            if !output.json {
-                eprintln!("{weak}");
+    let (cache, credential) = match held {
+        None => by_person(place, machine, &user()?, wanted, &server)?,
+        Some((member, cache)) => match held_or_got(&member, &cache, machine, &server)? {
+            Ok(credential) => (cache, credential),
+            Err(weak) if weak.can_be_mended() => {
+                output.note(weak);
+                let user = match cache.client.principal.components.as_slice() {
+                    [own] => own.clone(),
+                    _ => user()?,
+                };
+                by_person(place, machine, &user, wanted, &server)?
             }
-            let user = match cache.client.principal.components.as_slice() {
-                [own] => own.clone(),
-                _ => user()?,
-            };
-            let (member, cache) = prompt::sign_in(place, machine, &user, wanted)?;
-            let credential = service_ticket(&member, &cache, machine, &server)?.map_err(GrantFailure::from)?;
-            (cache, credential)
-        }
-        Err(weak) => return Err(GrantFailure::from(weak).into()),
+            Err(weak) => return Err(GrantFailure::from(weak).into()),
+        },
     };
     let done = Granted { tickets: vec![tickets::ticket_report(&cache, &credential, now())] };
     output.print(&done, |_| tickets::granted(&done, now()))
+}
+
+/// Signs in with what a person knows, and gets the ticket for `server` with that; not one that was there before, which was earned otherwise.
+fn by_person(
+    place: &CachePlace,
+    machine: &Place,
+    user: &str,
+    wanted: &Get,
+    server: &FullName,
+) -> Result<(CredentialCache, Credential), Failure> {
+    let (member, cache) = prompt::sign_in(place, machine, user, wanted)?;
+    let credential = service_ticket(&member, &cache, machine, server)?.map_err(GrantFailure::from)?;
+    Ok((cache, credential))
 }
 
 /// Whether the user wants to be known by what only a person has.
@@ -176,15 +190,25 @@ fn is_given(wanted: &Get) -> bool {
 
 /// The ticket for `server` that the cache has, or one that its ticket-granting ticket is good for. The inner error is for one that is not
 /// strong enough.
+fn held_or_got(
+    member: &CachePlace,
+    cache: &CredentialCache,
+    machine: &Place,
+    server: &FullName,
+) -> Result<Result<Credential, TooWeak>, Failure> {
+    match cache.find(server, seconds()) {
+        Some(held) => Ok(Ok(held.clone())),
+        None => service_ticket(member, cache, machine, server),
+    }
+}
+
+/// A ticket for `server`, got with the cache's ticket-granting ticket.
 fn service_ticket(
     member: &CachePlace,
     cache: &CredentialCache,
     machine: &Place,
     server: &FullName,
 ) -> Result<Result<Credential, TooWeak>, Failure> {
-    if let Some(held) = cache.find(server, seconds()) {
-        return Ok(Ok(held.clone()));
-    }
     let granting = cache.find(&FullName::krbtgt(machine.realm.as_str()), seconds());
     let granting = granting.ok_or_else(|| failed(machine, KdcError::NeedsPassword(machine.realm.to_string()).into()))?;
     let strength = tickets::ticket_report(cache, granting, now()).strength;
