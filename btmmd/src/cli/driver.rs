@@ -119,21 +119,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if told.use_stderr() { ExitClass::Usage as u8 } else { ExitClass::Done as u8 });
         }
     };
-    let json = btmm.json;
-    let class = run(btmm).unwrap_or_else(|failure| {
-        tell(&failure, json);
+    let output = Output { json: btmm.json };
+    let class = run(btmm, output).unwrap_or_else(|failure| {
+        output.tell(&failure);
         failure.exit_class()
     });
     ExitCode::from(class as u8)
-}
-
-fn tell(failure: &Failure, json: bool) {
-    let message = failure.to_string();
-    if json {
-        tell_json(failure.name(), message, failure.exit_class());
-    } else {
-        eprintln!("btmm: {message}");
-    }
 }
 
 fn tell_json(error: Option<String>, message: String, class: ExitClass) {
@@ -141,8 +132,7 @@ fn tell_json(error: Option<String>, message: String, class: ExitClass) {
     eprintln!("{}", serde_json::to_string(&report).unwrap_or(report.message));
 }
 
-fn run(btmm: Btmm) -> Result<ExitClass, Failure> {
-    let output = Output { json: btmm.json };
+fn run(btmm: Btmm, output: Output) -> Result<ExitClass, Failure> {
     match btmm.command.unwrap_or(Command::Status) {
         Command::Status => {
             let reply = connect(&runtime_dir())?.status()?;
@@ -299,6 +289,15 @@ struct Output {
 }
 
 impl Output {
+    fn tell(self, failure: &Failure) {
+        let message = failure.to_string();
+        if self.json {
+            tell_json(failure.name(), message, failure.exit_class());
+        } else {
+            eprintln!("btmm: {message}");
+        }
+    }
+
     /// A word about what is passed over or tried next. Not for programs: they read what came of it.
     fn note(self, word: impl std::fmt::Display) {
         if !self.json {

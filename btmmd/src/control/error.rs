@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Exit codes of `btmm`, the same for every command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Exit codes of `btmm`, the same for every command. Where there are several failures the greatest tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ExitClass {
     /// Done.

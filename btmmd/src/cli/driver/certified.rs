@@ -9,7 +9,7 @@ use crate::control::error::ControlError;
 use crate::control::secrets::{RealmTickets, TicketWanted};
 use crate::lkdc::ccache::place::CachePlace;
 use crate::lkdc::ccache::{self, CredentialCache, format};
-use crate::lkdc::discover::{Place, Realms};
+use crate::lkdc::discover::Place;
 use crate::lkdc::full_name::FullName;
 
 /// Asks the daemon for a ticket of `machine` and puts it into the user's cache. `None` when it has to be earned in another way: there is no
@@ -51,18 +51,12 @@ pub(super) fn sign_in(
     Ok(Some((member, cache)))
 }
 
-/// Gets anew what btmm keeps in the user's caches and cannot be renewed, because it has ended or lives no longer.
-pub(super) fn anew(place: &CachePlace, realms: &Realms, now: i64, output: Output) -> Result<Vec<TicketReport>, Failure> {
-    let mut got = Vec::new();
-    for (_, cache) in ccache::caches(place, drop)?.into_iter().filter(|(_, cache)| agent::is_ours(cache)) {
-        let machine = cache.client.realm.parse().ok().and_then(|realm| realms.of_realm(&realm));
-        let Some(machine) = machine else { continue };
-        if let Some((_, cache)) = sign_in(place, machine, None, None, output)? {
-            let granting = FullName::krbtgt(machine.realm.as_str());
-            got.extend(cache.tickets().filter(|ticket| ticket.server == granting).map(|ticket| ticket_report(&cache, ticket, now)));
-        }
-    }
-    Ok(got)
+/// Gets the ticket-granting ticket of `machine` anew.
+pub(super) fn anew(place: &CachePlace, machine: &Place, now: i64, output: Output) -> Result<Option<TicketReport>, Failure> {
+    let granting = FullName::krbtgt(machine.realm.as_str());
+    let Some((_, cache)) = sign_in(place, machine, None, None, output)? else { return Ok(None) };
+    let ticket = cache.tickets().find(|ticket| ticket.server == granting);
+    Ok(ticket.map(|ticket| ticket_report(&cache, ticket, now)))
 }
 
 /// Whether no password would do better.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use super::{Failure, Output, certified, now, prompt, runtime_dir};
+use crate::cli::agent::is_ours;
 use crate::cli::args::{Get, Renew};
-use crate::cli::tickets::{self, Granted};
+use crate::cli::tickets::{self, Granted, TicketReport};
 use crate::control::client::ClientError;
 use crate::control::error::{ControlError, ExitClass};
 use crate::lkdc::ccache::place::CachePlace;
@@ -106,30 +107,65 @@ impl GrantFailure {
     }
 }
 
-/// Runs `btmm tickets renew`: of tickets that give others by default, of those that are named otherwise.
+/// Runs `btmm tickets renew`: of tickets that give others by default, of those that are named otherwise. What cannot be renewed keeps no other
+/// from it.
 pub(super) fn renew(place: &CachePlace, wanted: &Renew, output: Output) -> Result<ExitClass, Failure> {
     let realms = realms()?;
-    let mut renewed = Vec::new();
+    let (mut renewed, mut failures) = (Vec::new(), Vec::new());
     for (member, cache) in ccache::caches(place, |error| output.note(error))? {
-        for ticket in cache.tickets().filter(|ticket| tickets::is_renewable(ticket, now()) && is_wanted(&cache, ticket, &wanted.tickets)) {
-            let known = ticket.server.realm.parse().ok();
-            let machine = known.and_then(|realm| realms.of_realm(&realm)).ok_or(GrantFailure::NoRealm(ticket.server.realm.clone()))?;
-            let old = Grant::from_credential(ticket).map_err(|error| failed(machine, KdcError::from(error).into()))?;
-            let exchange = TgsExchange::new(TgsWish::renewal(&old), old, ClockOffset::from_cache(cache.time_offset));
-            let got = carry(kdcs(machine).ticket(exchange))?.map_err(|error| failed(machine, error))?;
-            let credential = got.grant.to_credential();
-            ccache::update(&member, |cache| cache.store(credential.clone()))?;
-            renewed.push(tickets::ticket_report(&cache, &credential, now()));
+        for outcome in renew_in(place, &member, &cache, &realms, &wanted.tickets, output) {
+            match outcome {
+                Ok(report) => renewed.push(report),
+                Err(failure) => failures.push(failure),
+            }
         }
     }
-    if renewed.is_empty() && wanted.tickets.is_empty() {
-        renewed = certified::anew(place, &realms, now(), output)?;
-    }
-    if renewed.is_empty() {
+    if renewed.is_empty() && failures.is_empty() {
         return Err(GrantFailure::NotRenewable { place: place.clone(), wanted: wanted.tickets.join(", ") }.into());
     }
-    let done = Granted { tickets: renewed };
-    output.print(&done, |_| tickets::granted(&done, now()))
+    failures.iter().for_each(|failure| output.tell(failure));
+    if !renewed.is_empty() {
+        let done = Granted { tickets: renewed };
+        output.print(&done, |_| tickets::granted(&done, now()))?;
+    }
+    Ok(failures.iter().map(Failure::exit_class).max().unwrap_or(ExitClass::Done))
+}
+
+/// Renews what is wanted of one cache. A ticket that btmm keeps there and that cannot be renewed, because it has ended or lives no longer, is
+/// got anew.
+fn renew_in(
+    place: &CachePlace,
+    member: &CachePlace,
+    cache: &CredentialCache,
+    realms: &Realms,
+    wanted: &[String],
+    output: Output,
+) -> Vec<Result<TicketReport, Failure>> {
+    let known = |realm: &str| realm.parse().ok().and_then(|realm| realms.of_realm(&realm));
+    // Of others' realms only what is named.
+    let is_meant = |ticket: &&Credential| {
+        tickets::is_renewable(ticket, now())
+            && is_wanted(cache, ticket, wanted)
+            && (!wanted.is_empty() || known(&ticket.server.realm).is_some())
+    };
+    let outcomes: Vec<_> =
+        cache.tickets().filter(is_meant).map(|ticket| renew_one(member, cache, ticket, known(&ticket.server.realm))).collect();
+    match known(&cache.client.realm) {
+        Some(machine) if outcomes.is_empty() && wanted.is_empty() && is_ours(cache) => {
+            certified::anew(place, machine, now(), output).transpose().into_iter().collect()
+        }
+        _ => outcomes,
+    }
+}
+
+fn renew_one(member: &CachePlace, cache: &CredentialCache, ticket: &Credential, machine: Option<&Place>) -> Result<TicketReport, Failure> {
+    let machine = machine.ok_or_else(|| GrantFailure::NoRealm(ticket.server.realm.clone()))?;
+    let old = Grant::from_credential(ticket).map_err(|error| failed(machine, KdcError::from(error).into()))?;
+    let exchange = TgsExchange::new(TgsWish::renewal(&old), old, ClockOffset::from_cache(cache.time_offset));
+    let got = carry(kdcs(machine).ticket(exchange))?.map_err(|error| failed(machine, error))?;
+    let credential = got.grant.to_credential();
+    ccache::update(member, |cache| cache.store(credential.clone()))?;
+    Ok(tickets::ticket_report(cache, &credential, now()))
 }
 
 fn is_wanted(cache: &CredentialCache, ticket: &Credential, wanted: &[String]) -> bool {
