@@ -301,7 +301,7 @@ impl Output {
     /// A word about what is passed over or tried next. Not for programs: they read what came of it.
     fn note(self, word: impl std::fmt::Display) {
         if !self.json {
-            eprintln!("btmm: {word}");
+            eprintln!("{word}");
         }
     }
 
