@@ -81,15 +81,24 @@ fn is_refused(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EACCES)
 }
 
-/// Puts a cache in the place of what was there.
+/// Puts a cache in the place of what was there. What was there goes last: when the kernel has no room for the new one, the old one stays.
 pub(super) fn save(name: &KeyringName, cache: &CredentialCache) -> io::Result<()> {
     let Some((_, ring)) = ring(name, true)? else { return Err(io::ErrorKind::NotFound.into()) };
-    keyctl::clear(ring)?;
-    keyctl::add(ring, KEY, CLIENT, &format::emit_name(&cache.client))?;
-    if let Some((seconds, microseconds)) = cache.time_offset {
-        keyctl::add(ring, KEY, TIME_OFFSETS, &[seconds.to_be_bytes(), microseconds.to_be_bytes()].concat())?;
+    let before = keyctl::members(ring)?;
+    // A key that has ended holds nothing, and would not come to life again by a new payload.
+    let (ended, before): (Vec<Serial>, Vec<Serial>) =
+        before.into_iter().partition(|key| keyctl::read(*key).is_err_and(|error| has_ended(&error)));
+    for key in ended {
+        gone(keyctl::unlink(key, ring))?;
     }
-    cache.credentials.iter().try_for_each(|credential| put(ring, credential))?;
+    let mut kept = cache.credentials.iter().map(|credential| put(ring, credential)).collect::<io::Result<Vec<Serial>>>()?;
+    kept.push(keyctl::add(ring, KEY, CLIENT, &format::emit_name(&cache.client))?);
+    if let Some((seconds, microseconds)) = cache.time_offset {
+        kept.push(keyctl::add(ring, KEY, TIME_OFFSETS, &[seconds.to_be_bytes(), microseconds.to_be_bytes()].concat())?);
+    }
+    for key in before.into_iter().filter(|key| !kept.contains(key)) {
+        gone(keyctl::unlink(key, ring))?;
+    }
     expire(ring, cache)
 }
 
@@ -99,16 +108,21 @@ pub(super) fn update<T>(name: &KeyringName, change: impl FnOnce(&mut CredentialC
     let Some((before, keys)) = held(ring)? else { return Ok(None) };
     let mut after = before.clone();
     let changed = change(&mut after);
+    let added = after.credentials.iter().filter(|credential| !before.credentials.contains(credential));
+    // A new credential for the same server may have taken over the key of the old one.
+    let added = added.map(|credential| put(ring, credential)).collect::<io::Result<Vec<Serial>>>()?;
     for (credential, key) in before.credentials.iter().zip(keys) {
-        if !after.credentials.contains(credential) {
-            keyctl::unlink(key, ring)?;
+        if !after.credentials.contains(credential) && !added.contains(&key) {
+            gone(keyctl::unlink(key, ring))?;
         }
-    }
-    for credential in after.credentials.iter().filter(|credential| !before.credentials.contains(credential)) {
-        put(ring, credential)?;
     }
     expire(ring, &after)?;
     Ok(Some(changed))
+}
+
+/// A key that is not there any more need not be taken out: a new one displaced it, or another program was faster.
+fn gone(unlinked: io::Result<()>) -> io::Result<()> {
+    unlinked.or_else(|error| if error.raw_os_error() == Some(libc::ENOENT) || has_ended(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Removes a cache; there may be none.
@@ -163,17 +177,17 @@ fn offsets(payload: &[u8]) -> Result<(i32, i32), FormatError> {
     Ok(offsets)
 }
 
-fn put(ring: Serial, credential: &Credential) -> io::Result<()> {
+fn put(ring: Serial, credential: &Credential) -> io::Result<Serial> {
     let (name, octets) = (credential.server.to_string(), format::emit_credential(credential));
     let key = match keyctl::add(ring, BIG_KEY, &name, &octets) {
         // A kernel without such keys.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENODEV)) => keyctl::add(ring, KEY, &name, &octets)?,
         added => added?,
     };
-    match credential.times.ends.checked_sub(seconds()) {
-        Some(left) if left > 0 && !credential.is_config() => keyctl::forget_after(key, left),
-        _ => Ok(()),
+    if let Some(left) = credential.times.ends.checked_sub(seconds()).filter(|left| *left > 0 && !credential.is_config()) {
+        keyctl::forget_after(key, left)?;
     }
+    Ok(key)
 }
 
 /// The cache goes with its last ticket.
@@ -266,4 +280,47 @@ fn found(parent: Serial, possess: Option<Serial>, name: &str, make: bool) -> io:
 fn seconds() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache in this process's own keys, which go with it.
+    fn place() -> KeyringName {
+        KeyringName { anchor: Anchor::Process, collection: "btmm-test".to_owned(), subsidiary: Some("tkt".to_owned()) }
+    }
+
+    fn cache(services: &[(&str, u32)]) -> CredentialCache {
+        let mut cache = CredentialCache::new("alice@A".parse().unwrap());
+        for (service, octets) in services {
+            let mut ticket = Credential::empty(cache.client.clone(), format!("{service}@A").parse().unwrap());
+            ticket.times.ends = u32::MAX;
+            ticket.ticket = vec![0; *octets as usize];
+            cache.store(ticket);
+        }
+        cache
+    }
+
+    fn held(place: &KeyringName) -> Vec<(String, usize)> {
+        let cache = load(place).unwrap().unwrap();
+        cache.tickets().map(|ticket| (ticket.server.principal.to_string(), ticket.ticket.len())).collect()
+    }
+
+    #[test]
+    fn a_cache_that_the_kernel_has_no_room_for_leaves_the_old_one_in_its_place() {
+        let place = place();
+        save(&place, &cache(&[("cifs/a", 1), ("host/a", 1)])).unwrap();
+        // No key is as long as that.
+        let too_much = [("cifs/a", 2), ("nfs/a", 2_000_000)];
+        save(&place, &cache(&too_much)).unwrap_err();
+        assert_eq!(held(&place), [("cifs/a".to_owned(), 2), ("host/a".to_owned(), 1)]);
+        update(&place, |held| *held = cache(&too_much)).unwrap_err();
+        assert_eq!(held(&place), [("cifs/a".to_owned(), 2), ("host/a".to_owned(), 1)]);
+
+        save(&place, &cache(&[("cifs/a", 3), ("nfs/a", 1)])).unwrap();
+        assert_eq!(held(&place), [("cifs/a".to_owned(), 3), ("nfs/a".to_owned(), 1)], "what is not in the new one is gone");
+        update(&place, |held| *held = cache(&[("cifs/a", 4)])).unwrap().unwrap();
+        assert_eq!(held(&place), [("cifs/a".to_owned(), 4)]);
+    }
 }
