@@ -289,7 +289,11 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
     }
     let outsider = run(NOBODY - 1, &["status"]);
     assert_eq!(outsider.status.code(), Some(4));
-    assert!(told(&outsider).ends_with("not permitted: be root or a member of group btmm\n"), "{}", told(&outsider));
+    assert!(
+        told(&outsider).ends_with("not permitted: be root or a member of group btmm\n"),
+        "{}",
+        told(&outsider)
+    );
     assert_eq!(daemon.json(&["status"])["on"], true, "nothing was changed");
 }
 
@@ -363,6 +367,28 @@ fn a_second_factor_is_confirmed_by_a_code_that_is_read_after_its_line_was_printe
     let (first, rest, _) = run(&[&totp[..], &["--json"]].concat(), "123456\n");
     let [first, rest]: [Value; 2] = [first, rest].map(|line| serde_json::from_str(&line).unwrap());
     assert_eq!((&first["uri"], &first["changed"], &rest["changed"]), (&json!(URI), &json!(false), &json!(true)));
+}
+
+#[test]
+fn a_second_factor_is_confirmed_also_when_the_daemon_has_hung_up_on_the_silence_before_the_code() {
+    let folder = new_folder();
+    let listener = UnixListener::bind(folder.join("btmmd.sock")).unwrap();
+    let reply = |changed: bool| json!({"parameters": {"user": "carol", "principal": "carol@R", "changed": changed, "uri": (!changed).then_some(URI)}});
+    let impatient = std::thread::spawn(move || {
+        for changed in [false, true] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut call = [0; 1024];
+            let _ = stream.read(&mut call).unwrap();
+            stream.write_all(format!("{}\0", reply(changed)).as_bytes()).unwrap();
+        }
+    });
+    let code = folder.join("code");
+    std::fs::write(&code, "123456\n").unwrap();
+    let output = command(&folder, &["passwd", "carol", "--totp", "--code-file"]).arg(&code).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(printed(&output).ends_with("carol now gets tickets with the password and a one-time code\n"));
+    impatient.join().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

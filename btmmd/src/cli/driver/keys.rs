@@ -1,11 +1,9 @@
 //! `btmm passwd` and `btmm keytab`: secrets to and from the daemon.
 
-use std::os::unix::net::UnixStream;
-
 use super::{Failure, Output, runtime_dir, secret};
 use crate::cli::args::{Keytab, Passwd, ServiceAction, Services};
 use crate::cli::{keytab, passwd, services};
-use crate::control::client::{Client, ClientError};
+use crate::control::client::ClientError;
 use crate::control::driver::connect;
 use crate::control::error::{ControlError, ExitClass};
 use crate::control::secrets::{self, PasswordChange, Secret};
@@ -34,14 +32,15 @@ pub(super) fn run_passwd(args: &Passwd, output: Output) -> Result<ExitClass, Fai
     if !output.json {
         eprint!("{}", passwd::totp_note(&reply));
     }
-    confirm(&mut client, args, &call, output)
+    confirm(args, &call, output)
 }
 
 /// How often a code may be mistyped.
 const TRIES: u32 = 3;
 
-/// Has a code of the new second factor, without which it does not take effect.
-fn confirm(client: &mut Client<UnixStream>, args: &Passwd, offer: &secrets::Passwd, output: Output) -> Result<ExitClass, Failure> {
+/// Has a code of the new second factor, without which it does not take effect. An authenticator may have to be found first, and set up: the
+/// daemon has long hung up on the silence by then, and is called anew with each code.
+fn confirm(args: &Passwd, offer: &secrets::Passwd, output: Output) -> Result<ExitClass, Failure> {
     let change = PasswordChange::TotpConfirm;
     for tries_left in (0..TRIES).rev() {
         let given = secret::given(args.code.code_file.as_deref(), args.code.code_fd);
@@ -53,7 +52,7 @@ fn confirm(client: &mut Client<UnixStream>, args: &Passwd, offer: &secrets::Pass
         }
         let code = given.unwrap_or_else(|| secret::ask("code that the authenticator shows now: "))?;
         let code = Some(Secret::from(code.trim().to_owned()));
-        match client.passwd(&secrets::Passwd { change, code, ..offer.clone() }) {
+        match connect(&runtime_dir())?.passwd(&secrets::Passwd { change, code, ..offer.clone() }) {
             Ok(reply) => return output.print_line(&reply, || passwd::done(change, &reply)),
             Err(ClientError::Refused(refused)) if is_typed && tries_left > 0 && passwd::is_wrong_code(&refused) => eprintln!("{refused}"),
             Err(error) => return Err(error.into()),
