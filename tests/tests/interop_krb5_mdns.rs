@@ -50,6 +50,28 @@ fn hear(socket: &UdpSocket, name: &str, kind: RecordType, enough: impl Fn(&(u32,
     heard
 }
 
+/// How often records of `name` come within three seconds to who asks `whom` for them twenty times a second.
+fn hear_from(socket: &UdpSocket, whom: SocketAddr, name: &str, kind: RecordType) -> usize {
+    let wanted = Name::from_ascii(name).expect("a name");
+    let mut question = Message::query();
+    question.add_query(Query::query(wanted.clone(), kind));
+    let question = question.to_vec().expect("octets");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+    // What is said unasked, or was asked for before, comes first.
+    std::thread::sleep(Duration::from_millis(1500));
+    while socket.recv_from(&mut [0; 9000]).is_ok() {}
+    let (until, mut heard) = (Instant::now() + Duration::from_secs(3), 0);
+    while Instant::now() < until {
+        socket.send_to(&question, whom).expect("sent");
+        let mut buffer = [0; 9000];
+        while let Ok((count, _)) = socket.recv_from(&mut buffer) {
+            let answers = Message::from_vec(&buffer[..count]).map(|message| message.answers).unwrap_or_default();
+            heard += answers.iter().filter(|record| record.name == wanted).count();
+        }
+    }
+    heard
+}
+
 #[test]
 fn beside_avahi_realm_and_host_are_both_told_and_the_realm_is_taken_back() {
     let pair = Pair::new().expect("two machines");
@@ -87,6 +109,11 @@ fn both_told(pair: &Pair, others_log: impl Fn() -> String) {
 
     let told = hear(&socket, "_kerberos.imac.local.", RecordType::TXT, |(_, text)| text == realm.as_str());
     assert_eq!(told, BTreeSet::from([(120, realm.to_string())]));
+    // Asked as one machine asks another, and not as a link asks, only the host's own responder answers.
+    let asked = hear_from(&socket, (imac.lan, PORT).into(), "_kerberos.imac.local.", RecordType::TXT);
+    assert_eq!(asked, 0, "what is sent to the host's address is none of ours");
+    let often = hear_from(&socket, (GROUP, PORT).into(), "_kerberos.imac.local.", RecordType::TXT);
+    assert!((1..=4).contains(&often), "said {often} times in three seconds");
     let host = hear(&socket, "imac.local.", RecordType::A, |(_, address)| *address == imac.lan.to_string());
     assert!(
         host.iter().any(|(_, address)| *address == imac.lan.to_string()),

@@ -5,6 +5,7 @@
 pub mod driver;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::TXT;
@@ -20,6 +21,8 @@ pub const MAX_MESSAGE: usize = 9000;
 const TTL: u32 = 120;
 /// The same for one who asks as if it were ordinary DNS (§6.7).
 const LEGACY_TTL: u32 = 10;
+/// Between two times that the record is said to everybody.
+const PACE: Duration = Duration::from_secs(1);
 /// In a question's class: the answer may come by unicast (§5.4).
 const UNICAST: u16 = 0x8000;
 
@@ -30,6 +33,24 @@ pub enum Reply {
     Multicast(Vec<u8>),
     /// To the one who asked.
     Unicast(Vec<u8>),
+}
+
+/// How often the record is said to everybody on one network, whoever asks: once a second at the most (RFC 6762 §6).
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    last: Option<Instant>,
+}
+
+impl Pace {
+    /// Takes note that it was said.
+    pub fn said(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// Whether it may be said again.
+    pub fn may_say(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= PACE)
+    }
 }
 
 /// The record of this machine.
@@ -167,6 +188,15 @@ mod tests {
             assert_eq!(answer.is_none(), silent, "{ttl}");
         }
         assert_eq!(realm_in(&announcement.goodbye()).1, 0);
+    }
+
+    #[test]
+    fn everybody_is_told_once_a_second_at_the_most() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert!(pace.may_say(start));
+        pace.said(start);
+        assert!(!pace.may_say(start) && !pace.may_say(start + PACE - Duration::from_millis(1)));
+        assert!(pace.may_say(start + PACE));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sockets for the [`Announcement`], one for each network and family.
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, trace};
 
-use super::{Announcement, MAX_MESSAGE, PORT, Reply};
+use super::{Announcement, MAX_MESSAGE, PORT, Pace, Reply};
+use crate::clock;
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
@@ -79,6 +80,8 @@ async fn speak((socket, group): (Arc<UdpSocket>, SocketAddr), announcement: Anno
         sleep(pause).await;
         send(&socket, &said, group).await;
     }
+    let mut pace = Pace::default();
+    pace.said(clock::monotonic());
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         let (count, asker) = match socket.recv_from(&mut buffer).await {
@@ -88,11 +91,13 @@ async fn speak((socket, group): (Arc<UdpSocket>, SocketAddr), announcement: Anno
         };
         match buffer.get(..count).and_then(|message| announcement.answer(message, asker)) {
             Some(Reply::Unicast(octets)) => send(&socket, &octets, asker).await,
-            Some(Reply::Multicast(octets)) => {
+            Some(Reply::Multicast(octets)) if pace.may_say(clock::monotonic()) => {
                 sleep(DELAY).await;
                 send(&socket, &octets, group).await;
+                pace.said(clock::monotonic());
             }
-            None => {}
+            // All have just heard it.
+            Some(Reply::Multicast(_)) | None => {}
         }
     }
 }
@@ -110,19 +115,17 @@ fn group(network: &Network) -> SocketAddr {
     }
 }
 
-/// Bound to one interface, so that what is heard there is answered there. Port 5353 is shared with the machine's own responder.
+/// Bound to one interface, so that what is heard there is answered there, and to the group's address: nothing that is sent to the machine's own
+/// addresses comes here, neither from beyond the link nor what the machine's own responder, which shares port 5353, is asked.
 fn open(network: &Network) -> io::Result<UdpSocket> {
-    let (family, any): (_, IpAddr) = match network.ipv6 {
-        true => (AddressFamily::Inet6, Ipv6Addr::UNSPECIFIED.into()),
-        false => (AddressFamily::Inet, Ipv4Addr::UNSPECIFIED.into()),
-    };
+    let family = if network.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     setsockopt(&fd, sockopt::BindToDevice, &network.interface.clone().into())?;
     if network.ipv6 {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
-    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::from((any, PORT))))?;
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(group(network)))?;
     let socket = std::net::UdpSocket::from(fd);
     if network.ipv6 {
         socket.join_multicast_v6(&GROUP_V6, network.index)?;
