@@ -290,7 +290,7 @@ fn members_of_the_group_may_look_only_root_may_change_and_others_are_kept_out() 
     let outsider = run(NOBODY - 1, &["status"]);
     assert_eq!(outsider.status.code(), Some(4));
     assert!(
-        told(&outsider).ends_with("not permitted: be root or a member of group btmm\n"),
+        told(&outsider).ends_with("be root or a member of group btmm (a new member logs out and in again first)\n"),
         "{}",
         told(&outsider)
     );

@@ -100,7 +100,13 @@ fn closing() -> Roff {
     entry(
         &mut roff,
         [bold("KRB5CCNAME")],
-        "where your tickets are, instead of FILE:/tmp/krb5cc_UID; FILE:, DIR: and KEYRING: are understood",
+        "where your tickets are, instead of where default_ccache_name in krb5.conf says or, where that says nothing, FILE:/tmp/krb5cc_UID; \
+         FILE:, DIR: and KEYRING: are understood",
+    );
+    entry(
+        &mut roff,
+        [bold("KRB5_CONFIG")],
+        "files, with colons between them, that are read for default_ccache_name instead of /etc/krb5.conf",
     );
     entry(&mut roff, [bold("NO_COLOR")], "when set, no colour on a terminal either");
     roff.control("SH", ["SEE ALSO"]);

@@ -23,7 +23,7 @@ pub enum ClientError {
     #[error("btmmd is not running: systemctl start btmmd")]
     NotRunning,
     /// The socket's mode keeps the caller out.
-    #[error("{}: not permitted: be root or a member of group btmm", path.display())]
+    #[error("{}: not permitted: be root or a member of group btmm (a new member logs out and in again first)", path.display())]
     MayNotConnect {
         /// The socket.
         path: PathBuf,
