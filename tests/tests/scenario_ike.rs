@@ -142,6 +142,38 @@ fn whoever_is_about_to_use_a_tunnel_learns_within_seconds_that_the_peer_restarte
 }
 
 #[test]
+fn a_peer_with_traffic_cannot_raise_the_tunnel_of_a_machine_that_is_off() {
+    let mut sim = connected(21, &IkeConfig::default());
+    sim.data_every = Some(SECOND);
+    sim.input(1, Input::Admit(false));
+    assert_eq!(sim.nodes[1].kernel.count(), (0, 0), "no time has passed");
+    sim.run_for(120 * SECOND);
+    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Up, Told::Down(why)] if why.reason == Reason::Closed), "{:?}", sim.nodes[1].told);
+    assert!(matches!(sim.nodes[0].told.last(), Some(Told::Failed(why)) if why.reason == Reason::NoAnswer), "{:?}", sim.nodes[0].told);
+    sim.input(1, Input::Admit(true));
+    sim.run_for(20 * SECOND);
+    sim.converged().expect("on again");
+}
+
+#[test]
+fn a_machine_that_is_switched_off_ends_what_was_under_way_in_both_directions() {
+    for dialling in 0..2 {
+        let mut sim = Sim::new(22, &IkeConfig::default());
+        sim.want(dialling);
+        sim.run_for(Duration::from_millis(50));
+        sim.nodes[dialling].wanted = false;
+        sim.input(1, Input::Admit(false));
+        sim.run_for(120 * SECOND);
+        assert!(!sim.nodes[1].kernel.ever_used());
+        sim.empty().unwrap();
+    }
+    let mut sim = Sim::new(23, &IkeConfig::default());
+    sim.input(1, Input::Admit(false));
+    sim.want(1);
+    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::Closed), "{:?}", sim.nodes[1].told);
+}
+
+#[test]
 fn a_tunnel_that_was_heard_of_lately_needs_no_confirmation() {
     let mut sim = connected(6, &IkeConfig::default());
     let (sent, peer) = (sim.network.sent, sim.nodes[0].peer());

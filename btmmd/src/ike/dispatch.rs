@@ -24,7 +24,7 @@ impl Ike {
             Ok(message) => message,
             Err(error) => {
                 tracing::trace!(%error, "unreadable IKE message");
-                if let (CodecError::Critical(_), Some(spi_i)) = (&error, Message::init_request(bytes)) {
+                if let (CodecError::Critical(_), Some(spi_i), true) = (&error, Message::init_request(bytes), self.admits) {
                     half_open::refuse(spi_i, syntax(&error), from, &mut t);
                 }
                 return;
@@ -33,7 +33,7 @@ impl Ike {
         let header = message.header;
         let own = if header.initiator { header.spi_r } else { header.spi_i };
         if own == 0 {
-            if header.exchange == Exchange::SA_INIT && !header.response && header.message_id == 0 && header.spi_i != 0 {
+            if self.admits && header.exchange == Exchange::SA_INIT && !header.response && header.message_id == 0 && header.spi_i != 0 {
                 self.sa_init(message, bytes, from, now);
             }
             return;

@@ -35,6 +35,9 @@ pub enum Input {
         /// The peer's name.
         peer: String,
     },
+    /// Whether there may be tunnels at all; true until told otherwise. With false every tunnel is closed, every attempt fails, and a peer that
+    /// begins one is not answered, as if nobody were here.
+    Admit(bool),
     /// Whom [`Credentials::verify_peer`] believes has changed: every peer is judged again. The states of those who are refused go at once,
     /// answer or no answer.
     TrustChanged,

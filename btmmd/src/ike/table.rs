@@ -1,6 +1,6 @@
 //! All IKE SAs, by the SPI we chose.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
@@ -43,6 +43,8 @@ pub struct Ike {
     /// Own SPIs of IKE_SA_INIT requests that were answered lately, and until when they are remembered.
     pub(super) answered: BTreeMap<InitKey, (u64, Instant)>,
     pub(super) hinted: Option<Instant>,
+    /// Whether peers may begin tunnels.
+    pub(super) admits: bool,
 }
 
 impl Ike {
@@ -56,6 +58,7 @@ impl Ike {
             cookies: CookieJar::default(),
             answered: BTreeMap::new(),
             hinted: None,
+            admits: true,
         }
     }
 
@@ -66,6 +69,7 @@ impl Ike {
             Input::Timeout => self.timeout(now),
             Input::Initiate { peer, inner, candidates } => self.initiate(&peer, inner, candidates, now),
             Input::Close { peer } => self.close(&normal(&peer), now),
+            Input::Admit(admits) => self.set_admits(admits, now),
             Input::TrustChanged => self.judge_again(now),
             Input::RekeyChild { spi_in } => self.with_child(spi_in, now, |sa, _| sa.intend(Intent::RekeyChild(spi_in))),
             Input::RekeyIke { peer } => self.with_current(&normal(&peer), |sa| sa.intend(Intent::RekeyIke)),
@@ -216,6 +220,10 @@ impl Ike {
             self.confirm(&peer, now);
             return self.tell_up(&peer);
         }
+        if !self.admits {
+            let why = Cause::new(Reason::Closed, "tunnels are not allowed here");
+            return self.core.commands.push_back(Command::Failed { peer, why });
+        }
         let t = Turn { core: &mut self.core, now };
         match self.dials.get_mut(&peer).filter(|dial| dial.inner() == inner) {
             Some(dial) => dial.add(candidates, &t),
@@ -337,6 +345,16 @@ impl Ike {
                 }
             }
         }
+    }
+
+    fn set_admits(&mut self, admits: bool, now: Instant) {
+        self.admits = admits;
+        if admits {
+            return;
+        }
+        self.sas.retain(|_, sa| !matches!(sa, Sa::HalfOpen(_)));
+        let peers: BTreeSet<String> = self.dials.keys().chain(self.links.keys()).cloned().collect();
+        peers.iter().for_each(|peer| self.close(peer, now));
     }
 
     fn close(&mut self, peer: &str, now: Instant) {

@@ -320,6 +320,7 @@ impl Session {
     /// `btmm on`, `btmm off`.
     pub(super) async fn set_switch(&mut self, on: bool) {
         let now = clock::monotonic();
+        self.ike.handle(ike::Input::Admit(on), now);
         self.engine.handle(engine::Input::Switch(on), now);
         self.stub.handle(resolver::Input::Switch(on), now);
         self.advertise();
@@ -336,6 +337,7 @@ impl Session {
     /// Takes tunnels, mappings and records down and tells everybody, until `end` at the latest.
     pub(super) async fn say_goodbye(&mut self, end: Instant) {
         let now = clock::monotonic();
+        self.ike.handle(ike::Input::Admit(false), now);
         self.engine.handle(engine::Input::Switch(false), now);
         self.mapper.handle(portmap::Input::Stop, now);
         self.settle().await;

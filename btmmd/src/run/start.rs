@@ -32,7 +32,7 @@ use crate::datapath::{self, Datapath};
 use crate::engine::{self, Engine};
 use crate::entropy::SystemEntropy;
 use crate::ike::driver::EncapSockets;
-use crate::ike::{Ike, IkeConfig};
+use crate::ike::{self, Ike, IkeConfig};
 use crate::lkdc::principals::SharedRegister;
 use crate::netwatch::{self, Snapshot};
 use crate::portmap::{self, Mapper, Port, Transport};
@@ -129,6 +129,7 @@ impl Session {
             session.set_roster(roster);
         }
         session.stub.handle(resolver::Input::Switch(on), clock::monotonic());
+        session.ike.handle(ike::Input::Admit(on), clock::monotonic());
         session.resume();
         session.settle().await;
         session.tend_tickets();
