@@ -47,6 +47,34 @@ fn closing_one_end_empties_both() {
 }
 
 #[test]
+fn a_goodbye_that_is_lost_is_said_again_until_it_is_confirmed() {
+    let mut sim = connected(24, &IkeConfig::default());
+    sim.nodes[0].wanted = false;
+    sim.network.loss = 100;
+    sim.input(0, Input::Admit(false));
+    assert_eq!((sim.nodes[0].ike.status().len(), sim.nodes[0].ike.farewells()), (0, 1));
+    sim.network.heal();
+    sim.run_for(SECOND);
+    assert_eq!(sim.nodes[0].ike.farewells(), 0);
+    assert!(matches!(sim.nodes[1].told.last(), Some(Told::Down(why)) if why.reason == Reason::PeerClosed));
+}
+
+#[test]
+fn a_goodbye_waits_for_the_peer_that_is_just_letting_us_in() {
+    let mut sim = Sim::new(25, &IkeConfig::default());
+    sim.want(0);
+    sim.run_for(Duration::from_millis(65));
+    sim.nodes[0].wanted = false;
+    sim.input(0, Input::Admit(false));
+    assert!(sim.nodes[1].is_up());
+    assert_eq!(sim.nodes[0].ike.farewells(), 1);
+    while sim.nodes[0].ike.farewells() > 0 {
+        sim.run_for(Duration::from_millis(1));
+    }
+    assert!(!sim.nodes[1].is_up());
+}
+
+#[test]
 fn both_ends_dialling_at_once_converge_on_one_sa() {
     for seed in 0..50 {
         let mut sim = Sim::new(seed, &IkeConfig::default());

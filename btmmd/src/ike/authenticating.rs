@@ -88,6 +88,11 @@ impl Authenticating {
         self.channel.own_spi()
     }
 
+    /// Whether the peer may believe this SA up, which is to be closed.
+    pub fn owes_farewell(&self) -> bool {
+        self.abandoned && !self.unsigned
+    }
+
     /// Our own addresses changed.
     pub fn path_in_doubt(&mut self, t: &mut Turn<'_>) {
         self.channel.path.pinned = false;

@@ -15,9 +15,19 @@ const FORGET_AFTER: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Closing {
     channel: Channel,
-    /// DELETE is still to be sent, after the answer to what is outstanding.
-    delete_due: bool,
+    farewell: Farewell,
     forget_at: Instant,
+}
+
+/// How far our DELETE has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// It waits for the answer to what is outstanding.
+    Due,
+    /// It waits for its own answer.
+    Said,
+    /// Answered, or none is said.
+    Done,
 }
 
 /// What became of it.
@@ -31,19 +41,24 @@ pub(super) enum Closed {
 impl Closing {
     /// Says DELETE.
     pub fn start(channel: Channel, t: &mut Turn<'_>) -> Self {
-        let mut closing = Self { channel, delete_due: true, forget_at: t.now + 3 * FORGET_AFTER };
+        let mut closing = Self { channel, farewell: Farewell::Due, forget_at: t.now + 3 * FORGET_AFTER };
         closing.send_delete(t);
         closing
     }
 
     /// The peer said DELETE, or must not hear from us: only answer repetitions.
     pub fn quietly(channel: Channel, t: &mut Turn<'_>) -> Self {
-        Self { channel, delete_due: false, forget_at: t.now + FORGET_AFTER }
+        Self { channel, farewell: Farewell::Done, forget_at: t.now + FORGET_AFTER }
     }
 
     /// The SPI we chose.
     pub fn own_spi(&self) -> u64 {
         self.channel.own_spi()
+    }
+
+    /// Whether the peer may not know yet that this SA is closed.
+    pub fn unconfirmed(&self) -> bool {
+        self.farewell != Farewell::Done
     }
 
     /// When something is due.
@@ -74,9 +89,12 @@ impl Closing {
                 self.channel.follow(from);
                 self.channel.respond(message.header.exchange, id, &[], t);
             }
-            Received::Response { .. } if self.delete_due => self.send_delete(t),
+            Received::Response { .. } if self.farewell == Farewell::Due => self.send_delete(t),
             // The good-bye is answered; the peer may still repeat one of its own.
-            Received::Response { .. } => self.forget_at = t.now + FORGET_AFTER,
+            Received::Response { .. } => {
+                self.farewell = Farewell::Done;
+                self.forget_at = t.now + FORGET_AFTER;
+            }
             Received::Nothing => {}
         }
         Closed::Waiting(self)
@@ -85,7 +103,7 @@ impl Closing {
     fn send_delete(&mut self, t: &mut Turn<'_>) {
         let tries = t.config.delete_transmissions;
         if self.channel.idle() {
-            self.delete_due = false;
+            self.farewell = Farewell::Said;
             let delete = Payload::Delete(Delete { protocol: protocol::IKE, spis: Vec::new() });
             self.channel.request(Exchange::INFORMATIONAL, &[delete], tries, t);
         } else {

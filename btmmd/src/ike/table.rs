@@ -130,6 +130,16 @@ impl Ike {
         counts
     }
 
+    /// How many peers may not know yet that their tunnel is closed.
+    pub fn farewells(&self) -> usize {
+        let unconfirmed = |sa: &&Sa| match sa {
+            Sa::Closing(closing) => closing.unconfirmed(),
+            Sa::Authenticating(authenticating) => authenticating.owes_farewell(),
+            Sa::Opening(_) | Sa::HalfOpen(_) | Sa::Established(_) => false,
+        };
+        self.sas.values().filter(unconfirmed).count()
+    }
+
     fn earliest_of(&self, sa: &Sa) -> Earliest {
         match sa {
             Sa::Opening(opening) => opening.earliest(),

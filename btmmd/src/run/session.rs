@@ -342,7 +342,7 @@ impl Session {
         self.mapper.handle(portmap::Input::Stop, now);
         self.settle().await;
         self.rendezvous.stop().await;
-        while !(self.released && self.ike.status().is_empty()) {
+        while !(self.released && self.ike.farewells() == 0) {
             match tokio::time::timeout_at(end.into(), self.next()).await {
                 Ok(event) => {
                     if let Err(error) = self.handle(event).await {
