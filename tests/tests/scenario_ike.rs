@@ -386,6 +386,23 @@ fn a_nat_is_seen_from_both_sides_and_kept_open_from_within() {
 }
 
 #[test]
+fn the_end_of_an_abandoned_attempt_does_not_end_the_next_one() {
+    let mut sim = Sim::new(26, &IkeConfig::default());
+    sim.want(0);
+    sim.run_for(Duration::from_millis(45));
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::Close { peer });
+    sim.want(0);
+    sim.run_for(SECOND / 2);
+    assert!(
+        matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why), Told::Up] if why.reason == Reason::Closed),
+        "{:?}",
+        sim.nodes[0].told
+    );
+    sim.converged().unwrap();
+}
+
+#[test]
 fn closing_while_authenticating_leaves_nothing_at_either_end() {
     let mut sim = Sim::new(20, &IkeConfig::default());
     sim.want(0);

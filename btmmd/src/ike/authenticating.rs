@@ -180,17 +180,28 @@ impl Authenticating {
 
     /// What is to be told should the time for the whole attempt be over now.
     fn note(&self, why: Cause, t: &mut Turn<'_>) {
-        t.effects.push_back(Effect::Noted { peer: self.wanted.peer.clone(), why });
+        self.tell(Effect::Noted { peer: self.wanted.peer.clone(), why }, t);
     }
 
     fn failed(self: Box<Self>, why: Cause, t: &mut Turn<'_>) -> Authenticated {
-        t.effects.push_back(Effect::LegFailed { peer: self.wanted.peer, candidate: self.wanted.candidate, why });
+        self.leg_failed(why, t);
         Authenticated::Failed
+    }
+
+    fn leg_failed(&self, why: Cause, t: &mut Turn<'_>) {
+        self.tell(Effect::LegFailed { peer: self.wanted.peer.clone(), candidate: self.wanted.candidate, why }, t);
+    }
+
+    /// Tells the attempt that this leg belongs to. One to the same peer that was begun since is not its business.
+    fn tell(&self, effect: Effect, t: &mut Turn<'_>) {
+        if !self.abandoned {
+            t.effects.push_back(effect);
+        }
     }
 
     /// The responder believes the SA is up: tell it otherwise.
     fn close(self: Box<Self>, why: Cause, t: &mut Turn<'_>) -> Authenticated {
-        t.effects.push_back(Effect::LegFailed { peer: self.wanted.peer, candidate: self.wanted.candidate, why });
+        self.leg_failed(why, t);
         Authenticated::Closing(Box::new(Closing::start(self.channel, t)))
     }
 }
