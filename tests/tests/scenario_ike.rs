@@ -243,6 +243,21 @@ fn a_silent_peer_is_given_up_and_named() {
 }
 
 #[test]
+fn a_dead_tunnel_is_given_up_however_often_it_is_used() {
+    let mut sim = connected(27, &IkeConfig::default());
+    sim.nodes[0].wanted = false;
+    sim.run_for(10 * SECOND);
+    sim.network.loss = 100;
+    let (sent, peer) = (sim.network.sent, sim.nodes[0].peer());
+    for _ in 0..100 {
+        sim.input(0, Input::Confirm { peer: peer.clone() });
+        sim.run_for(Duration::from_millis(50));
+    }
+    assert!(matches!(sim.nodes[0].told.last(), Some(Told::Down(why)) if why.reason == Reason::PeerSilent), "{:?}", sim.nodes[0].told);
+    assert_eq!(sim.network.sent - sent, 7, "as often as when nobody asks");
+}
+
+#[test]
 fn traffic_spares_the_probe() {
     let mut sim = connected(8, &IkeConfig::default());
     let (before, spi_in) = (sim.network.sent, sim.nodes.each_ref().map(|node| node.kernel.inbound()[0]));

@@ -46,6 +46,7 @@ struct Outstanding {
     id: u32,
     bytes: Vec<u8>,
     first_sent: Instant,
+    last_sent: Instant,
     tries: u32,
     tries_max: u32,
     interval: Duration,
@@ -138,8 +139,9 @@ impl Channel {
         self.next_request = id.wrapping_add(1);
         let bytes = self.seal(exchange, false, id, payloads);
         let interval = t.config.retransmit;
-        let outstanding = Outstanding { id, bytes, first_sent: t.now, tries: 1, tries_max, interval, due: t.now + interval, also_to };
-        self.transmit(&outstanding, t);
+        let (first_sent, last_sent, due) = (t.now, t.now, t.now + interval);
+        let mut outstanding = Outstanding { id, bytes, first_sent, last_sent, tries: 1, tries_max, interval, due, also_to };
+        self.transmit(&mut outstanding, t);
         self.outstanding = Some(outstanding);
     }
 
@@ -195,12 +197,20 @@ impl Channel {
         outstanding.tries += 1;
         outstanding.interval = (outstanding.interval * 2).min(INTERVAL_MAX);
         outstanding.due = t.now + outstanding.interval;
-        self.transmit(&outstanding, t);
+        self.transmit(&mut outstanding, t);
         self.outstanding = Some(outstanding);
         Retry::Waiting
     }
 
-    /// Has the outstanding request, if any, sent again at once, possibly to a second place too.
+    /// Somebody waits for the answer to the outstanding request, if any: it is not left alone for longer than the first time. That counts like
+    /// any other try, so that whoever asks often learns of a dead peer sooner, not never.
+    pub fn press(&mut self, t: &Turn<'_>) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.due = outstanding.due.min(outstanding.last_sent + t.config.retransmit);
+        }
+    }
+
+    /// The path is another: has the outstanding request, if any, sent again at once, possibly to a second place too.
     pub fn hasten(&mut self, also_to: Option<SocketAddr>, t: &mut Turn<'_>) {
         // The kernel reports a moved peer with every packet: once is enough.
         let told = |outstanding: &mut Outstanding| also_to.is_none() || outstanding.also_to != also_to;
@@ -208,7 +218,7 @@ impl Channel {
             outstanding.also_to = also_to.or(outstanding.also_to);
             outstanding.interval = t.config.retransmit;
             outstanding.due = t.now + outstanding.interval;
-            self.transmit(&outstanding, t);
+            self.transmit(&mut outstanding, t);
             self.outstanding = Some(outstanding);
         }
     }
@@ -229,7 +239,8 @@ impl Channel {
         Earliest::default().maybe(self.outstanding.as_ref().map(|outstanding| outstanding.due), Timer::Retransmit)
     }
 
-    fn transmit(&self, outstanding: &Outstanding, t: &mut Turn<'_>) {
+    fn transmit(&self, outstanding: &mut Outstanding, t: &mut Turn<'_>) {
+        outstanding.last_sent = t.now;
         let mut to = vec![self.path.remote];
         to.extend(outstanding.also_to.filter(|also| *also != self.path.remote));
         for remote in to {

@@ -95,7 +95,7 @@ impl Established {
         if self.channel.idle() {
             self.intend(Intent::Probe { asked: false, also_to: None });
         } else {
-            self.channel.hasten(None, t);
+            self.channel.press(t);
         }
     }
 
