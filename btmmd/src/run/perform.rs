@@ -35,6 +35,11 @@ impl Session {
             portmap::Command::Changed { port, mapping } if port.transport == portmap::Transport::Udp => {
                 info!(%mapping, "port mapping");
                 self.advertise();
+                let external = mapping.external();
+                if std::mem::replace(&mut self.told.external, external) != external {
+                    // Peers that are up send to the old address until they hear from us.
+                    self.ike.handle(ike::Input::NetworkChanged, clock::monotonic());
+                }
             }
             portmap::Command::Changed { .. } => {}
             portmap::Command::Released => self.released = true,

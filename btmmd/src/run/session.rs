@@ -1,7 +1,7 @@
 //! A machine in its account: owns every part of it and lets them talk.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -47,6 +47,8 @@ pub(super) struct Told {
     /// Why the base gave no new certificate when it was asked last.
     pub renewal_error: Option<String>,
     pub published: Option<(SystemTime, Duration)>,
+    /// Our address at the router.
+    pub external: Option<SocketAddrV4>,
     pub gate_errors: BTreeMap<String, String>,
     pub counters: Counters,
 }
