@@ -229,3 +229,30 @@ fn a_peer_that_is_not_believed_any_more_loses_its_states_at_once_and_does_not_co
     let refused = |told: &Told| matches!(told, Told::Failed(why) if why.reason == Reason::AuthenticationFailed);
     assert!(sim.nodes[0].told.last().is_some_and(refused), "{:?}", sim.nodes[0].told.last());
 }
+
+#[test]
+fn a_certificate_that_has_run_out_ends_its_tunnel_at_the_next_renewal_whoever_begins_it() {
+    for begins in 0..2 {
+        let (cast, run_out) = (Cast::new(), Arc::new(AtomicBool::new(false)));
+        let mut sim = with_liar(&cast, 1, Liar { removed: run_out.clone(), ..cast.liar(1) });
+        sim.want(0);
+        sim.run_for(Duration::from_secs(1));
+        sim.nodes[0].wanted = false;
+        run_out.store(true, Ordering::Relaxed);
+        let peer = sim.nodes[begins].peer();
+        sim.input(begins, Input::RekeyIke { peer });
+        sim.run_for(Duration::from_secs(1));
+        assert!(
+            matches!(&sim.nodes[1].told[..], [Told::Up, Told::Down(why)] if why.reason == Reason::NotBelieved),
+            "{:?}",
+            sim.nodes[1].told
+        );
+        assert!(
+            matches!(&sim.nodes[0].told[..], [Told::Up, Told::Down(why)] if why.reason == Reason::PeerClosed),
+            "{:?}",
+            sim.nodes[0].told
+        );
+        sim.run_for(Duration::from_secs(60));
+        sim.empty().unwrap();
+    }
+}

@@ -42,8 +42,20 @@ impl Established {
             || self.children.iter().any(|child| child.deleting || child.replaced_by.is_some())
     }
 
+    /// Whether the peer would be let in today. Its certificate may have run out while the tunnel was up; renewing would carry it on for ever.
+    fn believed(&self, t: &mut Turn<'_>) -> bool {
+        let believed = self.peer.still_believed(t.credentials.as_ref()).is_ok();
+        if !believed {
+            t.effects.push_back(Effect::Judge);
+        }
+        believed
+    }
+
     /// Asks for new keys, once the children are at rest.
     pub(super) fn begin_ike_rekey(&mut self, t: &mut Turn<'_>) {
+        if !self.believed(t) {
+            return;
+        }
         if self.child_unsettled() || self.close_at.is_some() {
             self.rekey_ike_later(t);
             return;
@@ -63,6 +75,9 @@ impl Established {
 
     /// Answers the peer's request; the successor waits for the children.
     pub(super) fn answer_ike_rekey(&mut self, parts: &Parts, t: &mut Turn<'_>) -> Result<Vec<Payload>, Vec<Payload>> {
+        if !self.believed(t) {
+            return Err(plain(notify::AUTHENTICATION_FAILED));
+        }
         if self.replaced_by.is_some() || self.successor_of.is_some() || self.child_unsettled() {
             return Err(plain(notify::TEMPORARY_FAILURE));
         }

@@ -336,6 +336,7 @@ impl Ike {
             Effect::Add(established) => self.put(Sa::Established(established)),
             Effect::Close(closing) => self.put(Sa::Closing(closing)),
             Effect::Handover { from, to, say_delete } => self.hand_over(from, to, say_delete, now),
+            Effect::Judge => self.judge_again(now),
             Effect::Lost { spi, peer, why } => self.lost(spi, &peer, why, now),
             Effect::Answered { peer, spi } => {
                 self.stop_legs(&peer, Some(spi));

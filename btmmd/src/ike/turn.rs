@@ -43,6 +43,8 @@ pub(super) enum Effect {
     Close(Box<Closing>),
     /// Children and duties of an IKE SA go to its successor; the old one is deleted by us or by the peer.
     Handover { from: u64, to: u64, say_delete: bool },
+    /// A peer would not be let in today: every peer is judged again.
+    Judge,
     /// An established SA is no more, its states are removed.
     Lost { spi: u64, peer: String, why: Cause },
     /// An IKE_SA_INIT was answered: the other legs to this peer pause.
