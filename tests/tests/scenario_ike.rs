@@ -361,21 +361,41 @@ fn no_candidate_fails_at_once() {
     assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::NoCandidates));
 }
 
+/// Machine 1 hears `count` strangers begin a tunnel, from addresses that end in `last`.
+fn strangers(sim: &mut Sim, last: impl Fn(u8) -> u8, count: u8) {
+    let mut stranger = Sim::new(18, &IkeConfig::default());
+    for number in 1..=count {
+        stranger.nodes[0] = Node::new(0, IkeConfig::default(), u64::from(number));
+        stranger.want(0);
+        let first = stranger.network.arrived(stranger.now + SECOND).unwrap();
+        let from = std::net::SocketAddr::from(([203, 0, 113, last(number)], 1024 + u16::from(number)));
+        sim.network.send(sim.now, from, sim.nodes[1].public, &first.bytes);
+    }
+}
+
 #[test]
 fn strangers_cannot_fill_the_table_of_half_open_sas() {
     let mut sim = Sim::new(17, &IkeConfig { cookie_threshold: 1000, half_open_max: 10, ..IkeConfig::default() });
-    let mut stranger = Sim::new(18, &IkeConfig::default());
-    for port in 1..200 {
-        stranger.nodes[0] = Node::new(0, IkeConfig::default(), port);
-        stranger.want(0);
-        let first = stranger.network.arrived(stranger.now + SECOND).unwrap();
-        let from = std::net::SocketAddr::from(([203, 0, 113, 9], 1024 + u16::try_from(port).unwrap()));
-        sim.network.send(sim.now, from, sim.nodes[1].public, &first.bytes);
-    }
+    strangers(&mut sim, |number| number, 200);
     sim.run_for(SECOND);
     assert_eq!(sim.nodes[1].ike.counts().half_open, 10);
     sim.run_for(60 * SECOND);
     sim.empty().unwrap();
+}
+
+#[test]
+fn one_stranger_takes_a_share_of_the_places_and_others_still_get_in() {
+    let mut sim = Sim::new(17, &IkeConfig { cookie_threshold: 1000, ..IkeConfig::default() });
+    strangers(&mut sim, |_| 9, 200);
+    sim.run_for(SECOND);
+    assert_eq!(sim.nodes[1].ike.counts().half_open, 8);
+    let mut sim = Sim::new(17, &IkeConfig { cookie_threshold: 1000, half_open_max: 10, ..IkeConfig::default() });
+    strangers(&mut sim, |number| 1 + number % 2, 200);
+    sim.run_for(SECOND);
+    sim.want(0);
+    sim.run_for(SECOND / 5);
+    assert!(sim.nodes[0].is_up(), "while the strangers' places are all taken");
+    assert_eq!(sim.nodes[1].ike.counts().half_open, 9);
 }
 
 /// Who sees a NAT, as (in front of oneself, in front of the other), and the keepalives of two minutes.

@@ -11,7 +11,7 @@ pub struct IkeConfig {
     pub groups: Vec<Group>,
     /// Half-open SAs (answered, not yet authenticated) from which on a COOKIE is demanded (RFC 7296 §2.6).
     pub cookie_threshold: usize,
-    /// Half-open SAs at most; more are dropped unanswered.
+    /// Half-open SAs at most; for one more the oldest of the source that has most of them is forgotten.
     pub half_open_max: usize,
     /// A half-open SA that has not authenticated after this is forgotten.
     pub half_open_lifetime: Duration,

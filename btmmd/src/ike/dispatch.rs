@@ -1,5 +1,6 @@
 //! What comes in finds its IKE SA, or makes one.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::authenticating::Authenticated;
@@ -53,16 +54,13 @@ impl Ike {
     fn sa_init(&mut self, message: Message<'_>, bytes: &[u8], from: Path, now: Instant) {
         let mut t = Turn { core: &mut self.core, now };
         let (spi_i, key) = (message.header.spi_i, (from.remote, message.header.spi_i));
-        if let Some((own, _)) = self.answered.get(&key) {
-            if let Some(Sa::HalfOpen(half_open)) = self.sas.get(own) {
+        if let Some(own) = self.answered.own_spi(&key) {
+            if let Some(Sa::HalfOpen(half_open)) = self.sas.get(&own) {
                 half_open.answer_again(bytes, from, &mut t);
             }
             return;
         }
         let half_open = self.sas.values().filter(|sa| matches!(sa, Sa::HalfOpen(_))).count();
-        if half_open >= t.config.half_open_max || self.answered.len() >= 4 * t.config.half_open_max {
-            return;
-        }
         let parts = Parts::of(message.clear);
         if half_open >= t.config.cookie_threshold {
             let (nonce, rotation) = (parts.nonce.as_deref().unwrap_or_default(), t.config.cookie_rotation);
@@ -74,9 +72,21 @@ impl Ike {
             }
         }
         if let Some(half_open) = HalfOpen::answer(spi_i, &parts, bytes, from, &mut t) {
-            let own = half_open.own_spi();
-            self.answered.insert(key, (own, now + 2 * t.config.half_open_lifetime));
-            self.sas.insert(own, Sa::HalfOpen(Box::new(half_open)));
+            let (places, until) = (t.config.half_open_max, now + 2 * t.config.half_open_lifetime);
+            self.make_room(from.remote.ip(), places);
+            self.answered.insert(key, half_open.own_spi(), until);
+            self.put(Sa::HalfOpen(Box::new(half_open)));
+        }
+    }
+
+    /// Makes room for one more half-open SA of this source, and for the memory of it, which outlives it.
+    fn make_room(&mut self, newcomer: IpAddr, places: usize) {
+        let half_open = |own| matches!(self.sas.get(&own), Some(Sa::HalfOpen(_)));
+        let forgotten = [self.answered.make_room(newcomer, places, half_open), self.answered.make_room(newcomer, 4 * places, |_| true)];
+        for own in forgotten.into_iter().flatten() {
+            if let Some(sa) = self.sas.remove(&own).filter(|sa| !matches!(sa, Sa::HalfOpen(_))) {
+                self.put(sa);
+            }
         }
     }
 

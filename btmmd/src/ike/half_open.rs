@@ -1,6 +1,5 @@
 //! IKE_SA_INIT and IKE_AUTH from the responder's side.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::auth::{self, AuthFailure, InitExchange, Peer};
@@ -229,6 +228,3 @@ pub(super) fn is_unknown_spi(message: &Message<'_>) -> bool {
     let hint = |p: &Payload| matches!(p, Payload::Notify(told) if told.kind == notify::INVALID_IKE_SPI && p.kind() == payload::NOTIFY);
     message.header.response && message.protected.is_none() && message.clear.iter().any(hint)
 }
-
-/// By whom and under which SPI an IKE_SA_INIT request was sent.
-pub(super) type InitKey = (SocketAddr, u64);

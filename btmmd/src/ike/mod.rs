@@ -27,6 +27,7 @@ pub mod driver;
 pub mod port;
 pub mod status;
 
+mod answered;
 mod auth;
 mod authenticating;
 mod channel;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
+use super::answered::Answered;
 use super::authenticating::Authenticating;
 use super::cause::{Cause, Reason};
 use super::channel::Path;
@@ -13,7 +14,7 @@ use super::cookie::CookieJar;
 use super::dial::Dial;
 use super::election::Link;
 use super::established::{Established, Intent};
-use super::half_open::{HalfOpen, InitKey};
+use super::half_open::HalfOpen;
 use super::init::Opening;
 use super::port::{Command, Credentials, Input};
 use super::status::{SaCounts, SaStatus};
@@ -40,8 +41,7 @@ pub struct Ike {
     pub(super) dials: BTreeMap<String, Dial>,
     pub(super) links: BTreeMap<String, Link>,
     pub(super) cookies: CookieJar,
-    /// Own SPIs of IKE_SA_INIT requests that were answered lately, and until when they are remembered.
-    pub(super) answered: BTreeMap<InitKey, (u64, Instant)>,
+    pub(super) answered: Answered,
     pub(super) hinted: Option<Instant>,
     /// Whether peers may begin tunnels.
     pub(super) admits: bool,
@@ -56,7 +56,7 @@ impl Ike {
             dials: BTreeMap::new(),
             links: BTreeMap::new(),
             cookies: CookieJar::default(),
-            answered: BTreeMap::new(),
+            answered: Answered::default(),
             hinted: None,
             admits: true,
         }
@@ -108,7 +108,7 @@ impl Ike {
         let dials = self.dials.values().fold(sas, |earliest, dial| earliest.and(dial.earliest()));
         let links = self.links.values().fold(dials, |earliest, link| earliest.maybe(link.carry_at, Timer::Settle));
         let all = self.core.lingering.iter().fold(links, |earliest, lingering| earliest.at(lingering.until, Timer::Linger));
-        all.get().map(|(when, timer)| (when, timer.name()))
+        all.and(self.answered.earliest()).get().map(|(when, timer)| (when, timer.name()))
     }
 
     /// The IKE SAs that carry tunnels, one per peer, by name.
@@ -218,7 +218,7 @@ impl Ike {
                 }
             }
         }
-        self.answered.retain(|_, (_, until)| *until > now);
+        self.answered.expire(now);
         let (done, lingering): (Vec<_>, _) = std::mem::take(&mut self.core.lingering).into_iter().partition(|l| l.until <= now);
         self.core.lingering = lingering;
         self.core.commands.extend(done.into_iter().map(|lingering| Command::RemoveSa(lingering.sa)));
