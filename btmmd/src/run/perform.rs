@@ -8,7 +8,7 @@ use crate::account::name::MachineName;
 use crate::engine::{self, Cause, Member};
 use crate::esp::Direction;
 use crate::ike;
-use crate::xfrm::port::{PolicyId, PolicySpec, SaId, SaSpec};
+use crate::xfrm::port::{InnerNetwork, PolicyId, PolicySpec, SaId, SaSpec};
 use crate::{clock, portmap, resolver};
 
 impl Session {
@@ -77,7 +77,7 @@ impl Session {
     async fn perform_engine(&mut self, command: engine::Command) {
         match command {
             engine::Command::AddPeer { peer, inner, number } => {
-                let spec = PolicySpec { id: self.policy(inner), reqid: number, outer: None };
+                let spec = self.policies(inner, number);
                 if let Err(error) = self.xfrm.set_policies(&spec).await {
                     warn!(%peer, %error, "policies not installed");
                 }
@@ -144,6 +144,12 @@ impl Session {
 
     fn policy(&self, inner_remote: std::net::Ipv6Addr) -> PolicyId {
         PolicyId { inner_local: self.identity.inner(), inner_remote }
+    }
+
+    /// A peer's policies as they should be.
+    fn policies(&self, inner: std::net::Ipv6Addr, reqid: u32) -> PolicySpec {
+        let sending = self.states.values().find(|state| state.direction == Direction::Out && state.reqid == reqid);
+        PolicySpec { id: self.policy(inner), reqid, outer: sending.map(|state| (state.local.ip(), state.remote.ip())) }
     }
 
     async fn install(&mut self, child: ike::ChildSa) {
@@ -261,11 +267,24 @@ impl Session {
         }
     }
 
+    /// Somebody may have flushed the policies. Without its own a peer is not heard, and without the guard's a neighbour may be.
+    async fn restore_policies(&self) {
+        let network = InnerNetwork { address: self.identity.inner(), prefix: self.identity.prefix().network(), mtu: self.mtu };
+        let peers: Vec<_> = self.engine.peers().map(|peer| self.policies(peer.inner(), peer.number())).collect();
+        match self.xfrm.restore(&network, &peers).await {
+            Ok(0) => {}
+            Ok(missing) => warn!(missing, "IPsec policies were removed by somebody else; they are set again"),
+            Err(error) => warn!(%error, "IPsec policies not compared with the kernel's"),
+        }
+    }
+
     async fn measure(&mut self, peer: &MachineName) {
         let Some(number) = self.engine.peer(peer).map(engine::Peer::number) else { return };
         let now = clock::monotonic();
+        self.restore_policies().await;
         match self.xfrm.states().await {
             Ok(states) => {
+                self.compare(&states, now);
                 let inbound = |id| self.states.get(&id).is_some_and(|spec| spec.direction == Direction::In);
                 let measured = self.usage.look(&states, number, inbound);
                 for spi_in in measured.heard {

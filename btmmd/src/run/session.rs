@@ -35,7 +35,7 @@ use crate::rendezvous::driver::{self as zone, Rendezvous};
 use crate::rendezvous::records::Advertisement;
 use crate::resolver::{self, Stub};
 use crate::xfrm::Xfrm;
-use crate::xfrm::port::{KernelEvent, SaId, SaSpec, inner_mtu};
+use crate::xfrm::port::{KernelEvent, SaEntry, SaId, SaSpec, inner_mtu};
 
 /// What is told of the session and kept by no part of it.
 #[derive(Default)]
@@ -184,18 +184,21 @@ impl Session {
             .next_back()
     }
 
-    /// Events were lost: what the kernel no longer has is expired.
+    /// Events were lost.
     async fn resync(&mut self, now: Instant) {
         match self.xfrm.states().await {
-            Ok(states) => {
-                let gone: Vec<SaId> = self.states.keys().copied().filter(|id| !states.iter().any(|state| state.id == *id)).collect();
-                for id in gone {
-                    if let Some(spi_in) = self.inbound_of(id) {
-                        self.ike.handle(ike::Input::ChildExpired { spi_in }, now);
-                    }
-                }
-            }
+            Ok(states) => self.compare(&states, now),
             Err(error) => warn!(%error, "states not compared with the kernel's"),
+        }
+    }
+
+    /// What the kernel has no more is expired, or somebody else removed it.
+    pub(super) fn compare(&mut self, states: &[SaEntry], now: Instant) {
+        let gone: Vec<SaId> = self.states.keys().copied().filter(|id| !states.iter().any(|state| state.id == *id)).collect();
+        for id in gone {
+            if let Some(spi_in) = self.inbound_of(id) {
+                self.ike.handle(ike::Input::ChildExpired { spi_in }, now);
+            }
         }
     }
 

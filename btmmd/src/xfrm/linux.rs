@@ -16,7 +16,7 @@ use self::route::Routes;
 use self::socket::{Failure, Requests};
 use super::error::{Object, XfrmError};
 use super::link::{self, NotOurs};
-use super::policy::{Flow, Policy, policy_changes};
+use super::policy::{Flow, Policy, missing, policy_changes};
 use super::port::{IF_ID, INTERFACE, InnerNetwork, KernelEvent, MINIMUM_MTU, PolicyId, PolicySpec, Removed, SaEntry, SaId, SaSpec};
 use super::{decode, encode};
 use crate::esp::{Direction, EspKey};
@@ -163,6 +163,16 @@ impl Xfrm {
             self.remove_policy(flow, Object::Table("IPsec policies")).await?;
         }
         Ok(Removed { states, policies: changes.remove.len(), ..Removed::default() })
+    }
+
+    /// Sets the policies, of the guard and of these peers, that somebody else has removed; answers how many.
+    pub async fn restore(&self, network: &InnerNetwork, peers: &[PolicySpec]) -> Result<usize, XfrmError> {
+        let wanted: Vec<_> = Policy::of_guard(network).into_iter().chain(peers.iter().flat_map(Policy::of_peer)).collect();
+        let missing = missing(&self.policies().await?, &wanted);
+        for policy in &missing {
+            self.set_policy(policy, Object::Table("IPsec policies")).await?;
+        }
+        Ok(missing.len())
     }
 
     /// Removes states, policies, `btmm0` and its routes. The guard stays: nothing for an inner address leaves in clear.

@@ -163,6 +163,11 @@ pub fn policy_changes(present: &[Policy], wanted: &[Policy], ours: impl Fn(&Poli
     }
 }
 
+/// Those of `wanted` whose flow has no policy, whoever removed it.
+pub fn missing(present: &[Policy], wanted: &[Policy]) -> Vec<Policy> {
+    wanted.iter().filter(|wanted| !present.iter().any(|policy| policy.flow == wanted.flow)).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +203,14 @@ mod tests {
         let moved = PolicySpec { outer: Some(([192, 0, 2, 1].into(), [192, 0, 2, 2].into())), ..spec(2) };
         let changes = policy_changes(&Policy::of_peer(&spec(2)), &Policy::of_peer(&moved), Policy::is_of_peer);
         assert_eq!(changes, PolicyChanges { remove: vec![], set: vec![Policy::of_peer(&moved)[0]] });
+    }
+
+    #[test]
+    fn what_somebody_removed_is_missing_and_what_has_changed_is_not() {
+        let wanted: Vec<_> = guard().into_iter().chain(Policy::of_peer(&spec(2))).collect();
+        let moved = PolicySpec { outer: Some(([192, 0, 2, 1].into(), [192, 0, 2, 2].into())), ..spec(2) };
+        assert_eq!(missing(&Policy::of_peer(&moved), &wanted), guard());
+        assert_eq!(missing(&[], &wanted), wanted);
     }
 
     #[test]
