@@ -9,14 +9,6 @@ use btmmd::ike::{IkeConfig, Input, Reason};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn connected(seed: u64, config: &IkeConfig) -> Sim {
-    let mut sim = Sim::new(seed, config);
-    sim.want(0);
-    sim.run_for(SECOND);
-    sim.converged().expect("a perfect network connects within a second");
-    sim
-}
-
 #[test]
 fn a_tunnel_is_up_after_two_round_trips() {
     let mut sim = Sim::new(1, &IkeConfig::default());
@@ -31,47 +23,6 @@ fn a_tunnel_is_up_after_two_round_trips() {
     let status = &sim.nodes[0].ike.status()[0];
     assert_eq!(status.algorithms, "X25519/AES_GCM_16_256/PRF_HMAC_SHA2_256");
     assert_eq!((status.signature, status.initiator), ("ED25519", true));
-}
-
-#[test]
-fn closing_one_end_empties_both() {
-    let mut sim = connected(2, &IkeConfig::default());
-    let peer = sim.nodes[0].peer();
-    sim.nodes[0].wanted = false;
-    sim.input(0, Input::Close { peer });
-    assert_eq!(sim.nodes[0].kernel.count(), (0, 0));
-    sim.run_for(SECOND);
-    assert!(matches!(sim.nodes[1].told.last(), Some(Told::Down(why)) if why.reason == Reason::PeerClosed));
-    sim.run_for(60 * SECOND);
-    sim.empty().unwrap();
-}
-
-#[test]
-fn a_goodbye_that_is_lost_is_said_again_until_it_is_confirmed() {
-    let mut sim = connected(24, &IkeConfig::default());
-    sim.nodes[0].wanted = false;
-    sim.network.loss = 100;
-    sim.input(0, Input::Admit(false));
-    assert_eq!((sim.nodes[0].ike.status().len(), sim.nodes[0].ike.farewells()), (0, 1));
-    sim.network.heal();
-    sim.run_for(SECOND);
-    assert_eq!(sim.nodes[0].ike.farewells(), 0);
-    assert!(matches!(sim.nodes[1].told.last(), Some(Told::Down(why)) if why.reason == Reason::PeerClosed));
-}
-
-#[test]
-fn a_goodbye_waits_for_the_peer_that_is_just_letting_us_in() {
-    let mut sim = Sim::new(25, &IkeConfig::default());
-    sim.want(0);
-    sim.run_for(Duration::from_millis(65));
-    sim.nodes[0].wanted = false;
-    sim.input(0, Input::Admit(false));
-    assert!(sim.nodes[1].is_up());
-    assert_eq!(sim.nodes[0].ike.farewells(), 1);
-    while sim.nodes[0].ike.farewells() > 0 {
-        sim.run_for(Duration::from_millis(1));
-    }
-    assert!(!sim.nodes[1].is_up());
 }
 
 #[test]
@@ -92,7 +43,7 @@ fn both_ends_dialling_at_once_converge_on_one_sa() {
 /// Sends a packet each way every 4 ms while `change` happens a hundred times, half of them at both ends at once, and demands that every packet is
 /// understood.
 fn stream_through(seed: u64, change: impl Fn(&mut Sim, usize)) {
-    let mut sim = connected(seed, &IkeConfig::default());
+    let mut sim = Sim::connected(seed, &IkeConfig::default());
     sim.network.jitter = Duration::from_millis(15);
     sim.data_every = Some(Duration::from_millis(4));
     for round in 0..100 {
@@ -137,7 +88,7 @@ fn no_packet_is_lost_in_a_hundred_rekeys_of_the_ike_sa() {
 
 #[test]
 fn a_peer_that_restarted_takes_over_without_the_tunnel_going_down() {
-    let mut sim = connected(5, &IkeConfig::default());
+    let mut sim = Sim::connected(5, &IkeConfig::default());
     sim.crash(1);
     sim.want(1);
     sim.run_for(SECOND);
@@ -147,7 +98,7 @@ fn a_peer_that_restarted_takes_over_without_the_tunnel_going_down() {
 
 #[test]
 fn a_peer_that_restarted_and_wants_nothing_is_found_out_by_its_hint() {
-    let mut sim = connected(6, &IkeConfig::default());
+    let mut sim = Sim::connected(6, &IkeConfig::default());
     sim.nodes[0].wanted = false;
     sim.crash(1);
     let peer = sim.nodes[0].peer();
@@ -158,7 +109,7 @@ fn a_peer_that_restarted_and_wants_nothing_is_found_out_by_its_hint() {
 
 #[test]
 fn whoever_is_about_to_use_a_tunnel_learns_within_seconds_that_the_peer_restarted() {
-    let mut sim = connected(6, &IkeConfig::default());
+    let mut sim = Sim::connected(6, &IkeConfig::default());
     sim.run_for(10 * SECOND);
     sim.crash(1);
     let peer = sim.nodes[0].peer();
@@ -170,40 +121,8 @@ fn whoever_is_about_to_use_a_tunnel_learns_within_seconds_that_the_peer_restarte
 }
 
 #[test]
-fn a_peer_with_traffic_cannot_raise_the_tunnel_of_a_machine_that_is_off() {
-    let mut sim = connected(21, &IkeConfig::default());
-    sim.data_every = Some(SECOND);
-    sim.input(1, Input::Admit(false));
-    assert_eq!(sim.nodes[1].kernel.count(), (0, 0), "no time has passed");
-    sim.run_for(120 * SECOND);
-    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Up, Told::Down(why)] if why.reason == Reason::Closed), "{:?}", sim.nodes[1].told);
-    assert!(matches!(sim.nodes[0].told.last(), Some(Told::Failed(why)) if why.reason == Reason::NoAnswer), "{:?}", sim.nodes[0].told);
-    sim.input(1, Input::Admit(true));
-    sim.run_for(20 * SECOND);
-    sim.converged().expect("on again");
-}
-
-#[test]
-fn a_machine_that_is_switched_off_ends_what_was_under_way_in_both_directions() {
-    for dialling in 0..2 {
-        let mut sim = Sim::new(22, &IkeConfig::default());
-        sim.want(dialling);
-        sim.run_for(Duration::from_millis(50));
-        sim.nodes[dialling].wanted = false;
-        sim.input(1, Input::Admit(false));
-        sim.run_for(120 * SECOND);
-        assert!(!sim.nodes[1].kernel.ever_used());
-        sim.empty().unwrap();
-    }
-    let mut sim = Sim::new(23, &IkeConfig::default());
-    sim.input(1, Input::Admit(false));
-    sim.want(1);
-    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::Closed), "{:?}", sim.nodes[1].told);
-}
-
-#[test]
 fn a_tunnel_that_was_heard_of_lately_needs_no_confirmation() {
-    let mut sim = connected(6, &IkeConfig::default());
+    let mut sim = Sim::connected(6, &IkeConfig::default());
     let (sent, peer) = (sim.network.sent, sim.nodes[0].peer());
     sim.input(0, Input::Confirm { peer });
     sim.run_for(SECOND);
@@ -212,7 +131,7 @@ fn a_tunnel_that_was_heard_of_lately_needs_no_confirmation() {
 
 #[test]
 fn a_forged_hint_costs_one_probe_and_never_the_tunnel() {
-    let mut sim = connected(6, &IkeConfig::default());
+    let mut sim = Sim::connected(6, &IkeConfig::default());
     sim.run_for(10 * SECOND);
     let (sent, status) = (sim.network.sent, sim.nodes[0].ike.status().remove(0));
     // The header of an unprotected INFORMATIONAL response by the responder, and INVALID_IKE_SPI.
@@ -232,7 +151,7 @@ fn a_forged_hint_costs_one_probe_and_never_the_tunnel() {
 
 #[test]
 fn a_silent_peer_is_given_up_and_named() {
-    let mut sim = connected(7, &IkeConfig::default());
+    let mut sim = Sim::connected(7, &IkeConfig::default());
     sim.nodes[0].wanted = false;
     sim.network.loss = 100;
     sim.run_for(120 * SECOND);
@@ -244,7 +163,7 @@ fn a_silent_peer_is_given_up_and_named() {
 
 #[test]
 fn a_dead_tunnel_is_given_up_however_often_it_is_used() {
-    let mut sim = connected(27, &IkeConfig::default());
+    let mut sim = Sim::connected(27, &IkeConfig::default());
     sim.nodes[0].wanted = false;
     sim.run_for(10 * SECOND);
     sim.network.loss = 100;
@@ -259,7 +178,7 @@ fn a_dead_tunnel_is_given_up_however_often_it_is_used() {
 
 #[test]
 fn traffic_spares_the_probe() {
-    let mut sim = connected(8, &IkeConfig::default());
+    let mut sim = Sim::connected(8, &IkeConfig::default());
     let (before, spi_in) = (sim.network.sent, sim.nodes.each_ref().map(|node| node.kernel.inbound()[0]));
     for _ in 0..20 {
         sim.run_for(10 * SECOND);
@@ -272,7 +191,7 @@ fn traffic_spares_the_probe() {
 
 #[test]
 fn a_probe_tells_the_round_trip() {
-    let mut sim = connected(9, &IkeConfig::default());
+    let mut sim = Sim::connected(9, &IkeConfig::default());
     sim.network.latency = Duration::from_millis(33);
     let peer = sim.nodes[0].peer();
     sim.input(0, Input::Probe { peer });
@@ -283,7 +202,7 @@ fn a_probe_tells_the_round_trip() {
 
 #[test]
 fn a_machine_that_moves_and_knows_it_is_followed_and_gets_new_keys() {
-    let mut sim = connected(10, &IkeConfig::default());
+    let mut sim = Sim::connected(10, &IkeConfig::default());
     let before = sim.nodes[0].kernel.inbound();
     sim.move_to(1, "203.0.113.77:12345".parse().unwrap(), true);
     sim.run_for(10 * SECOND);
@@ -295,7 +214,7 @@ fn a_machine_that_moves_and_knows_it_is_followed_and_gets_new_keys() {
 
 #[test]
 fn a_nat_that_changes_its_mapping_is_followed_after_the_kernels_hint() {
-    let mut sim = connected(11, &IkeConfig::default());
+    let mut sim = Sim::connected(11, &IkeConfig::default());
     let moved = "198.51.100.2:61000".parse().unwrap();
     sim.nodes[1].public = moved;
     let spi_in = sim.nodes[0].kernel.inbound()[0];
@@ -418,37 +337,4 @@ fn nats_seen(inside: &str) -> [((bool, bool), u64); 2] {
 fn a_nat_is_seen_from_both_sides_and_kept_open_from_within() {
     assert_eq!(nats_seen("192.0.2.1:4500"), [((false, false), 0), ((false, false), 0)]);
     assert_eq!(nats_seen("10.0.0.2:4500"), [((true, false), 6), ((false, true), 0)]);
-}
-
-#[test]
-fn the_end_of_an_abandoned_attempt_does_not_end_the_next_one() {
-    let mut sim = Sim::new(26, &IkeConfig::default());
-    sim.want(0);
-    sim.run_for(Duration::from_millis(45));
-    let peer = sim.nodes[0].peer();
-    sim.input(0, Input::Close { peer });
-    sim.want(0);
-    sim.run_for(SECOND / 2);
-    assert!(
-        matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why), Told::Up] if why.reason == Reason::Closed),
-        "{:?}",
-        sim.nodes[0].told
-    );
-    sim.converged().unwrap();
-}
-
-#[test]
-fn closing_while_authenticating_leaves_nothing_at_either_end() {
-    let mut sim = Sim::new(20, &IkeConfig::default());
-    sim.want(0);
-    sim.run_for(Duration::from_millis(45));
-    assert_eq!(sim.nodes[0].ike.counts().dialling, 1);
-    let peer = sim.nodes[0].peer();
-    sim.nodes[0].wanted = false;
-    sim.input(0, Input::Close { peer });
-    sim.run_for(SECOND);
-    assert!(matches!(sim.nodes[0].told.as_slice(), [Told::Failed(why)] if why.reason == Reason::Closed));
-    assert!(matches!(sim.nodes[1].told.as_slice(), [Told::Up, Told::Down(_)]));
-    sim.run_for(60 * SECOND);
-    sim.empty().unwrap();
 }

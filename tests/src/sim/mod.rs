@@ -38,6 +38,15 @@ impl Sim {
         Self { nodes, network: Network::new(random.next()), now: start, data: Vec::new(), data_every: None, next_data: start }
     }
 
+    /// Two machines with a tunnel, which the first one wanted.
+    pub fn connected(seed: u64, config: &IkeConfig) -> Self {
+        let mut sim = Self::new(seed, config);
+        sim.want(0);
+        sim.run_for(Duration::from_secs(1));
+        sim.converged().expect("a perfect network connects within a second");
+        sim
+    }
+
     /// Time since the beginning.
     pub fn elapsed(&self) -> Duration {
         self.now - *network::START
