@@ -1,5 +1,6 @@
-//! Ten thousand histories of two machines, each from a seed: set-up, rekey, delete, crash and moving house over a network that loses up to 30 %,
-//! doubles and reorders. When the network heals, both ends agree on exactly one IKE SA and one child; when one end closes, nothing is left at either.
+//! Ten thousand histories of two machines, each from a seed: set-up, rekey, delete, switching off, crash and moving house over a network that
+//! loses up to 30 %, doubles and reorders. When the network heals, both ends agree on exactly one IKE SA and one child; when one end closes,
+//! nothing is left at either.
 //!
 //! One history alone: `BTMM_SEED=4711 cargo test -p btmm-tests --test chaos_ike`.
 
@@ -71,6 +72,11 @@ fn act(sim: &mut Sim, random: &mut Random) {
         }
         88..92 => child.into_iter().for_each(|spi_in| sim.input(node, Input::ChildExpired { spi_in })),
         92..96 => sim.input(node, Input::Confirm { peer }),
+        96..98 => {
+            sim.input(node, Input::Admit(false));
+            sim.run_for(Duration::from_millis(random.below(6000)));
+            sim.input(node, Input::Admit(true));
+        }
         _ => sim.input(node, Input::Probe { peer }),
     }
 }
