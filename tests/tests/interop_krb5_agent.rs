@@ -7,6 +7,7 @@ use btmm_tests::lab::kerberos::{Conf, FOLDER, Machine, Pair};
 use btmm_tests::lab::{Finished, Running, feed};
 use btmmd::account::key::MachineKey;
 use btmmd::control::driver::Server;
+use btmmd::control::error::ControlError;
 use btmmd::control::request::Call;
 use btmmd::control::secrets::{HeldTickets, RealmTickets};
 use btmmd::lkdc::ccache::place::{CachePlace, Whose};
@@ -86,6 +87,13 @@ impl Daemon {
             while let Some(request) = received.recv().await {
                 match request.call {
                     Call::Tickets(answer) => drop(answer.send(Ok(listened.subscribe()))),
+                    Call::Ticket(wanted, answer) if wanted.service.as_deref() == Some("nonsense") => {
+                        let message = "the KDC says no".to_owned();
+                        drop(answer.send(Err(ControlError::TicketRefused { ticket: "nonsense@imac".to_owned(), message })));
+                    }
+                    Call::Ticket(wanted, answer) if wanted.service.as_deref() == Some("late") => {
+                        drop(answer.send(Err(ControlError::failed("late@imac", "the clocks differ too much"))));
+                    }
                     Call::Ticket(wanted, answer) => {
                         let held = listened.borrow().clone();
                         let of = |tickets: &&RealmTickets| tickets.machine.starts_with(&format!("{}.", wanted.machine));
@@ -187,6 +195,29 @@ fn tickets_that_the_user_removes_stay_away_until_the_user_asks_or_the_agent_star
     for name in [format!("DIR:{FOLDER}/removed"), NOBODY_ELSE_S_KEYS.to_owned(), format!("FILE:{FOLDER}/removed.cc")] {
         removed_and_asked_for(&pair, &Collection { laptop, name });
     }
+}
+
+#[test]
+fn a_password_is_asked_for_only_where_it_can_help_and_not_without_the_cause() {
+    let pair = Pair::new().expect("two machines");
+    let Pair { imac, laptop, .. } = &pair;
+    let _kdc = imac.start_kdc(&["--password", &format!("alice={PASSWORD}")]).expect("imac's KDC");
+    laptop.configure(&Conf::new().realm_of(imac)).expect("a krb5.conf");
+    let collection = Collection { laptop, name: format!("DIR:{FOLDER}/certified") };
+    let daemon = Daemon::start(&pair);
+    daemon.tell(&[imac], vec![told(imac, &got(&pair, laptop, imac))]);
+    let get = |arguments: &[&str]| {
+        let output = collection.btmm(&[&["tickets", "get"], arguments].concat()).output().expect("run");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let late = get(&["late@imac", "--user", "alice"]);
+    let [cause, nobody] = late.lines().collect::<Vec<_>>().try_into().expect("two lines");
+    assert_eq!(cause, "late@imac: the clocks differ too much");
+    assert!(nobody.contains("wants the password of alice, and there is no terminal to ask at"), "{nobody}");
+    let json = get(&["late@imac", "--user", "alice", "--json"]);
+    assert!(json.lines().count() == 1 && json.starts_with('{'), "{json}");
+    let unknown = get(&["nonsense@imac"]);
+    assert!(unknown.lines().count() == 1 && unknown.contains("it does not know this service"), "{unknown}");
 }
 
 fn removed_and_asked_for(pair: &Pair, collection: &Collection<'_>) {

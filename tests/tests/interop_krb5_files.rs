@@ -220,6 +220,7 @@ fn with_a_ticket_of_kinit_we_get_others_and_renew_it() {
     assert!(text.starts_with("host on imac.alice.btmm.internal: good for "), "{text}");
     let list = pair.laptop.klist(&["-e"]).expect("a list").out;
     assert!(list.contains(&format!("{HOST}@{realm}")), "{list}");
+    of_several_realms_those_of_the_account_are_renewed(&pair);
     // What MIT's library needs it finds there: no KDC is asked.
     drop(kdc);
     pair.laptop.kvno(&[&format!("{HOST}@{realm}")]).expect("the ticket that is there");
@@ -228,6 +229,32 @@ fn with_a_ticket_of_kinit_we_get_others_and_renew_it() {
     assert!(told(&["renew", "host@imac"]).contains("no ticket that can be renewed for host@imac"));
     let silent = told(&["renew"]);
     assert!(silent.contains("no KDC answers at"), "{silent}");
+}
+
+/// A foreign realm's ticket comes first, as folders are read.
+fn of_several_realms_those_of_the_account_are_renewed(pair: &Pair) {
+    let place = CachePlace::Dir(pair.laptop.node.path(format!("{FOLDER}/several")));
+    let client: FullName = "alice@EXAMPLE.TEST".parse().expect("a name");
+    let mut foreign = CredentialCache::new(client.clone());
+    let mut ticket = Credential::empty(client, FullName::krbtgt(REALM));
+    ticket.times = Times { authenticated: 1, starts: 1, ends: u32::MAX, renew_till: u32::MAX };
+    ticket.flags = 0x0080_0000;
+    foreign.store(ticket);
+    ccache::add(&place, &foreign).expect("saved");
+    let own = ccache::load(&CachePlace::File(cache_of(pair))).expect("read").expect("a cache");
+    ccache::add(&place, &own).expect("saved");
+    let renew = |arguments: &[&str]| {
+        let mut command = tickets(pair, &[&["renew"], arguments].concat());
+        let output = command.env("KRB5CCNAME", format!("DIR:{FOLDER}/several")).output().expect("run");
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"));
+        (output.status.code(), out, err)
+    };
+    let (code, out, err) = renew(&[]);
+    assert_eq!((code, out.lines().count(), err.as_str()), (Some(0), 1, ""), "{out}");
+    let realm = pair.imac.realm();
+    let (code, out, err) = renew(&["krbtgt/EXAMPLE.TEST", &format!("krbtgt/{realm}")]);
+    assert_eq!((code, out.lines().count()), (Some(1), 1), "{out}{err}");
+    assert_eq!(err, "btmm: EXAMPLE.TEST is not a realm of this account: use kinit -R\n");
 }
 
 /// A user who has no keys: those of real ones are not to be touched.

@@ -87,12 +87,26 @@ fn get_signs_in_with_code_and_password_and_notes_how_as_kinit_does() {
 }
 
 #[test]
-fn get_says_what_a_service_asks_for_and_signs_in_with_it() {
+fn get_uses_the_password_that_is_given_also_where_the_ticket_is_held() {
     let (pair, _kdc) = pair();
+    pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("a ticket by certificate");
+    get(&pair, &["HTTP@imac"], "").expect("what the certificate is good for");
+    let alice = ["HTTP@imac", "--user", "alice", "--password-file", "-"];
+    get(&pair, &alice, "wrong\n").expect_err("a wrong password");
+    get(&pair, &alice, &format!("{PASSWORD}\n")).expect("a ticket");
+    let list = feed(tickets(&pair, &[]), "").expect("a list").out;
+    assert_eq!((list.matches(" password ").count(), list.matches(" certificate ").count()), (2, 0), "{list}");
+}
+
+#[test]
+fn get_says_what_a_service_asks_for_and_signs_in_with_it() {
+    let (pair, kdc) = pair();
     let alice = ["--user", "alice", "--password-file", "-"];
     pair.laptop.kinit_by_certificate(&[&pair.user("alice")]).expect("a ticket by certificate");
+    let told = format!("{:#}", get(&pair, &["nfs@imac", "--user", "alice"], "").expect_err("nobody to ask"));
+    assert!(told.contains("nfs on imac.alice.btmm.internal asks for password, and the ticket was earned by certificate\n"), "{told}");
     let done = get(&pair, &[&["nfs@imac"][..], &alice].concat(), &format!("{PASSWORD}\n")).expect("a ticket");
-    assert_eq!(done.err, "nfs on imac.alice.btmm.internal asks for password, and the ticket was earned by certificate\n");
+    assert_eq!(done.err, "", "what is given is used at once");
     let list = feed(tickets(&pair, &[]), "").expect("a list").out;
     assert_eq!(list.matches(" password ").count(), 2, "{list}");
 
@@ -107,6 +121,14 @@ fn get_says_what_a_service_asks_for_and_signs_in_with_it() {
     let told = format!("{:#}", get(&pair, &["cifs@imac"], "").expect_err("no certificate"));
     assert!(told.contains("cifs on imac.alice.btmm.internal asks for certificate, and the ticket was earned by password"), "{told}");
 
-    let wrong = get(&pair, &["host@imac", "--user", "carol", "--password-file", "-", "--code-file", "-"], &format!("{PASSWORD}\n000000\n"));
-    assert!(format!("{:#}", wrong.expect_err("a wrong code")).contains("what was given to prove who asks is wrong"));
+    let carol = |code: &str| {
+        let arguments = ["host@imac", "--user", "carol", "--password-file", "-", "--code-file", "-"];
+        format!("{:#}", get(&pair, &arguments, &format!("{PASSWORD}\n{code}\n")).expect_err("no ticket"))
+    };
+    let asked = kdc.log().len();
+    let told = carol("000000");
+    assert!(told.contains("a file holds one client's") && kdc.log().len() == asked, "no KDC is asked: {told}");
+    feed(tickets(&pair, &["rm", "--all"]), "").expect("removed");
+    let told = carol("000000");
+    assert!(told.contains("what was given to prove who asks is wrong"), "{told}");
 }
