@@ -106,6 +106,7 @@ impl PkinitError {
                 CertificateError::WrongPurpose { .. } => 77,
                 CertificateError::WrongName { .. } | CertificateError::WrongAddress { .. } | CertificateError::Replaced { .. } => 62,
                 CertificateError::Removed { .. } => 72,
+                CertificateError::Unlisted { .. } => 73,
                 _ => 71,
             },
         }
