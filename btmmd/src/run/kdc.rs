@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::messages::KdcStatus;
 use crate::entropy::SystemEntropy;
-use crate::lkdc::driver::{Driver, PORT};
+use crate::lkdc::driver::{Audit, Driver, DriverError, PORT};
 use crate::lkdc::kdc::event::{Event, Outcome};
 use crate::lkdc::kdc::mechanisms::mechanisms;
 use crate::lkdc::kdc::policy::Policy;
@@ -104,12 +104,26 @@ impl Kerberos {
             tally.count(event);
             audit(event);
         };
-        match Driver::start(self.kdc.clone(), addresses, self.threads, Arc::new(told)) {
-            Ok(driver) => {
-                info!(realm = %self.kdc.realm(), ?addresses, "tickets are given");
-                self.driver = Some(driver);
+        self.driver = self.bind(addresses.to_vec(), Arc::new(told));
+    }
+
+    /// Listens where it can: another KDC on one address of the home network is no reason to serve nobody on the others.
+    fn bind(&self, mut addresses: Vec<SocketAddr>, told: Audit) -> Option<Driver> {
+        loop {
+            match Driver::start(self.kdc.clone(), &addresses, self.threads, told.clone()) {
+                Ok(driver) => {
+                    info!(realm = %self.kdc.realm(), ?addresses, "tickets are given");
+                    return Some(driver);
+                }
+                Err(DriverError::Address { address: taken, transport, cause }) if addresses.len() > 1 => {
+                    warn!(%cause, "no tickets are given on {transport} {taken}");
+                    addresses.retain(|address| *address != taken);
+                }
+                Err(error) => {
+                    warn!(%error, "no tickets are given");
+                    return None;
+                }
             }
-            Err(error) => warn!(%error, "no tickets are given"),
         }
     }
 }
@@ -165,19 +179,35 @@ mod tests {
     use crate::lkdc::principals::Register;
     use crate::run::register::names;
 
+    /// A new account's base, its list of machines, and its register.
+    fn base(folder: &std::path::Path) -> (Identity, crate::account::roster::Roster, SharedRegister, Config) {
+        let options = AccountOptions { account: "alice".parse().unwrap(), zone: None, machine: "base".parse().unwrap() };
+        let (identity, base) = create(folder, options, clock::wall()).unwrap();
+        let config = Config::default();
+        let life = config.lkdc.renew_life.duration();
+        let register = Register::open(folder, names(&identity, &config), life, clock::wall(), &mut SystemEntropy).unwrap();
+        (identity, base.roster(), SharedRegister::new(register), config)
+    }
+
     #[test]
     fn the_kdc_has_the_kept_roster_from_its_first_moment_and_believes_nobody_without_one() {
         let folder = crate::account::driver::tests::directory();
-        let options = AccountOptions { account: "alice".parse().unwrap(), zone: None, machine: "base".parse().unwrap() };
-        let (identity, base) = create(folder.path(), options, clock::wall()).unwrap();
-        let config = Config::default();
-        let life = config.lkdc.renew_life.duration();
-        let register = Register::open(folder.path(), names(&identity, &config), life, clock::wall(), &mut SystemEntropy).unwrap();
-        let register = SharedRegister::new(register);
-        for (roster, believed) in [(Some(base.roster()), true), (None, false)] {
-            let kerberos = Kerberos::new(&identity, register.clone(), roster.as_ref(), &config);
+        let (identity, roster, register, config) = base(folder.path());
+        for (roster, believed) in [(Some(&roster), true), (None, false)] {
+            let kerberos = Kerberos::new(&identity, register.clone(), roster, &config);
             let pkinit = kerberos.pkinit.unwrap();
             assert_eq!(pkinit.believers().believe(identity.certificate(), clock::wall()).is_ok(), believed);
         }
+    }
+
+    #[test]
+    fn an_address_that_another_kdc_has_costs_the_others_nothing() {
+        let folder = crate::account::driver::tests::directory();
+        let (identity, roster, register, config) = base(folder.path());
+        let mut kerberos = Kerberos::new(&identity, register, Some(&roster), &config);
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        kerberos.listen(&[other.local_addr().unwrap(), "127.0.0.2:0".parse().unwrap()]);
+        let listens: Vec<IpAddr> = kerberos.status().listen.iter().map(SocketAddr::ip).collect();
+        assert_eq!(listens, ["127.0.0.2".parse::<IpAddr>().unwrap()]);
     }
 }
