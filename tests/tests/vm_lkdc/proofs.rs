@@ -30,15 +30,16 @@ impl Authenticator {
     /// Reads the line that `btmm passwd --totp` prints for it.
     fn reading(line: &str) -> Result<Self> {
         let secret = line.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).with_context(|| line.to_owned())?;
-        Ok(Self { secret: TotpSecret::from_bytes(&data_encoding::BASE32_NOPAD.decode(secret.as_bytes())?), used: 0 })
+        let secret = TotpSecret::from_bytes(&data_encoding::BASE32_NOPAD.decode(secret.as_bytes())?);
+        // A KDC that has just started takes no code that could have been used before it did.
+        Ok(Self { secret, used: totp::step(SystemTime::now()) + totp::WINDOW })
     }
 
     fn at(&self, step: u64) -> String {
         totp::code(self.secret.bytes(), step, TotpSecret::DIGITS).to_string()
     }
 
-    /// A code that was not used yet and stays good for ten seconds at least. The window takes one from before and one from after now,
-    /// so that three can be had in a row; for more it waits.
+    /// A code that was not used yet and stays good for ten seconds at least. The window takes one from after now; for more it waits.
     fn code(&mut self) -> String {
         let now = || totp::step(SystemTime::now() + Duration::from_secs(10));
         self.used = (self.used + 1).max(now() - totp::WINDOW);
