@@ -157,7 +157,7 @@ fn required(lab: &Lab, authenticator: &mut Authenticator) -> Result<()> {
     let closed = format!("{:#}", laptop.kvno(&["-S", "HTTP", &imac.fqdn()]).err().context("a ticket by certificate")?);
     ensure!(closed.contains("KDC policy rejects request"), "refused otherwise: {closed}");
     laptop.kdestroy()?;
-    let reason = "HTTP/imac.alice.btmm.internal asks for otp";
+    let reason = "HTTP on imac.alice.btmm.internal asks for otp";
     let nobody = "imac.alice.btmm.internal wants the password of alice, and there is no terminal to ask at: give it with --password-file";
     tells(&said(laptop, &["tickets", "get", SERVICE, "--user", "alice"], "")?, FAILED, &[reason, nobody])?;
     let code = authenticator.code();
