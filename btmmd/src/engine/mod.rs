@@ -35,7 +35,7 @@ pub struct Settings {
     pub find: Duration,
     /// A tunnel must be up this long after it was begun.
     pub connect: Duration,
-    /// With no answer for this long, the rendezvous is asked whether the peer has moved.
+    /// With no answer for this long, the rendezvous is asked where the peer is now, and again each time as much later.
     pub doubt: Duration,
     /// A goodbye that is not confirmed by then is taken as confirmed.
     pub close: Duration,

@@ -17,6 +17,8 @@ pub enum Tunnel {
     Finding {
         /// Since when.
         since: Instant,
+        /// When the rendezvous was asked last.
+        asked: Instant,
     },
     /// IKE is under way.
     Connecting {
@@ -24,8 +26,8 @@ pub enum Tunnel {
         since: Instant,
         /// Addresses tried.
         tried: Vec<SocketAddr>,
-        /// Whether the rendezvous was asked again because nothing answered.
-        doubted: bool,
+        /// When the rendezvous was asked last whether the peer has moved.
+        asked: Option<Instant>,
     },
     /// States are in the kernel.
     Up {
@@ -115,9 +117,9 @@ impl Peer {
         self.candidates = candidates;
         match &self.tunnel {
             Tunnel::Finding { .. } if !self.candidates.is_empty() => self.begin(now, out),
-            Tunnel::Connecting { since, doubted: true, .. } if moved && !self.candidates.is_empty() => {
-                let since = *since;
-                self.connect(since, true, out);
+            Tunnel::Connecting { since, asked: asked @ Some(_), .. } if moved && !self.candidates.is_empty() => {
+                let (since, asked) = (*since, *asked);
+                self.connect(since, asked, out);
             }
             _ => {}
         }
@@ -153,7 +155,7 @@ impl Peer {
         match &self.tunnel {
             Tunnel::Connecting { tried, since, .. } if *tried != self.candidates && !self.candidates.is_empty() => {
                 let since = *since;
-                self.connect(since, true, out);
+                self.connect(since, Some(now), out);
             }
             Tunnel::Connecting { .. } => self.give_up(cause, out),
             Tunnel::Closing { again: true, .. } => self.begin(now, out),
@@ -205,14 +207,18 @@ impl Peer {
 
     pub(super) fn timeout(&mut self, now: Instant, settings: &Settings, out: &mut Out) {
         match &mut self.tunnel {
-            Tunnel::Finding { since } if now >= *since + settings.find => self.give_up(Cause::NotAdvertised, out),
+            Tunnel::Finding { since, .. } if now >= *since + settings.find => self.give_up(Cause::NotAdvertised, out),
             Tunnel::Connecting { since, tried, .. } if now >= *since + settings.connect => {
                 let cause = Cause::NoAnswer(std::mem::take(tried));
                 out.push_back(Command::Close { peer: self.member.name.clone() });
                 self.give_up(cause, out);
             }
-            Tunnel::Connecting { since, doubted, .. } if !*doubted && now >= *since + settings.doubt => {
-                *doubted = true;
+            Tunnel::Finding { asked, .. } if now >= *asked + settings.doubt => {
+                *asked = now;
+                out.push_back(Command::RefreshDirectory);
+            }
+            Tunnel::Connecting { since, asked, .. } if now >= asked.unwrap_or(*since) + settings.doubt => {
+                *asked = Some(now);
                 out.push_back(Command::RefreshDirectory);
             }
             Tunnel::Closing { since, again } if now >= *since + settings.close => {
@@ -232,9 +238,14 @@ impl Peer {
 
     pub(super) fn poll_timeout(&self, settings: &Settings) -> Option<(Instant, &'static str)> {
         match &self.tunnel {
-            Tunnel::Finding { since } => Some((*since + settings.find, "the rendezvous does not say where the peer is")),
-            Tunnel::Connecting { since, doubted: false, .. } => Some((*since + settings.doubt, "has the peer moved?")),
-            Tunnel::Connecting { since, .. } => Some((*since + settings.connect, "the peer does not answer")),
+            Tunnel::Finding { since, asked } => Some(
+                (*since + settings.find, "the rendezvous does not say where the peer is")
+                    .min((*asked + settings.doubt, "does the rendezvous say now where the peer is?")),
+            ),
+            Tunnel::Connecting { since, asked, .. } => Some(
+                (*since + settings.connect, "the peer does not answer")
+                    .min((asked.unwrap_or(*since) + settings.doubt, "has the peer moved?")),
+            ),
             Tunnel::Up { measured, .. } => Some((*measured + measure_every(settings), "is the tunnel idle?")),
             Tunnel::Closing { since, .. } => Some((*since + settings.close, "the goodbye was not confirmed")),
             Tunnel::Down => None,
@@ -243,15 +254,15 @@ impl Peer {
 
     fn begin(&mut self, now: Instant, out: &mut Out) {
         if self.candidates.is_empty() {
-            self.tunnel = Tunnel::Finding { since: now };
+            self.tunnel = Tunnel::Finding { since: now, asked: now };
             out.push_back(Command::RefreshDirectory);
         } else {
-            self.connect(now, false, out);
+            self.connect(now, None, out);
         }
     }
 
-    fn connect(&mut self, since: Instant, doubted: bool, out: &mut Out) {
-        self.tunnel = Tunnel::Connecting { since, tried: self.candidates.clone(), doubted };
+    fn connect(&mut self, since: Instant, asked: Option<Instant>, out: &mut Out) {
+        self.tunnel = Tunnel::Connecting { since, tried: self.candidates.clone(), asked };
         out.push_back(Command::Initiate { peer: self.member.name.clone(), inner: self.inner(), candidates: self.candidates.clone() });
     }
 

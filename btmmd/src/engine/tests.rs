@@ -105,7 +105,9 @@ fn an_unadvertised_peer_is_asked_for_and_then_given_up_by_name() {
     let mut bench = Bench::new();
     assert_eq!(bench.want(), [Command::RefreshDirectory]);
     let said = bench.wait(Duration::from_secs(4));
-    assert_eq!(said[0], Command::NameFailed { peer: imac(), cause: Cause::NotAdvertised });
+    let (last, asked) = (said.len() - 2, [Command::RefreshDirectory, Command::RefreshDirectory]);
+    assert_eq!(said[..last], asked, "who appears meanwhile is found without waiting for the next look of all");
+    assert_eq!(said[last], Command::NameFailed { peer: imac(), cause: Cause::NotAdvertised });
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn silence_asks_the_rendezvous_and_follows_a_moved_peer() {
     let mut bench = Bench::new();
     bench.advertise(&[1]);
     bench.want();
-    assert_eq!(bench.wait(Duration::from_secs(2)), [Command::RefreshDirectory]);
+    assert_eq!(bench.wait(Duration::from_millis(3500)), vec![Command::RefreshDirectory; 3], "it may move at any time");
     assert_eq!(bench.advertise(&[2]), [initiate(&[2])]);
 }
 
@@ -130,8 +132,9 @@ fn silence_for_long_names_the_addresses_tried() {
     bench.advertise(&[1]);
     bench.want();
     let said = bench.wait(Duration::from_secs(20));
-    assert_eq!(said[1], close());
-    assert_eq!(said[2], Command::NameFailed { peer: imac(), cause: Cause::NoAnswer(vec![outer(1)]) });
+    let said: Vec<_> = said.into_iter().filter(|command| *command != Command::RefreshDirectory).collect();
+    assert_eq!(said[0], close());
+    assert_eq!(said[1], Command::NameFailed { peer: imac(), cause: Cause::NoAnswer(vec![outer(1)]) });
     assert_eq!(bench.engine.peer(&imac()).unwrap().tunnel(), &Tunnel::Down);
 }
 

@@ -84,7 +84,9 @@ impl Session {
                     last_used: used.filter(|used| *used > 0).and_then(|used| i64::try_from(used).ok()),
                 }))
             }
-            (engine::Tunnel::Finding { since } | engine::Tunnel::Connecting { since, .. }, _) => Tunnel::Connecting { since: wall(*since) },
+            (engine::Tunnel::Finding { since, .. } | engine::Tunnel::Connecting { since, .. }, _) => {
+                Tunnel::Connecting { since: wall(*since) }
+            }
             _ => Tunnel::Down { cause: peer.last_failure().map(ToString::to_string) },
         };
         let last_seen = online.then(|| seconds(clock::wall()));
