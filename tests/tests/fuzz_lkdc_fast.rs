@@ -168,7 +168,7 @@ struct Codes {
 impl Codes {
     fn new() -> Self {
         let alice = Principal::user("alice");
-        let judge = otp::kdc::Judge::new(KEYS.session.clone(), otp::Ledger::since(SystemTime::UNIX_EPOCH));
+        let judge = otp::kdc::Judge::new(KEYS.session.clone(), std::sync::Arc::default());
         let challenge = judge.challenge(&alice, "LKDC", now(), &mut SystemEntropy);
         let read = otp::client::Challenge::read(&challenge).expect("as made");
         let answer = read.answer("123456", Some("pin"), &KEYS.subkey, &mut SystemEntropy).to_vec();

@@ -4,6 +4,7 @@
 //! Runs as an ordinary test on random inputs, and under `cargo xtask fuzz` with a coverage-guided engine.
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bolero::check;
@@ -68,7 +69,7 @@ fn kdc() -> AssertUnwindSafe<Kdc> {
         principals.insert(entry);
     }
     let settings = Settings { realm: realm(), policy: Policy::default(), host: HOST.to_owned() };
-    AssertUnwindSafe(Kdc::new(settings, principals, mechanisms(UNIX_EPOCH, &mut SystemEntropy)))
+    AssertUnwindSafe(Kdc::new(settings, principals, mechanisms(Arc::default(), &mut SystemEntropy)))
 }
 
 fn ask(kdc: &Kdc, request: &[u8]) -> Answer {

@@ -103,3 +103,19 @@ fn a_code_and_a_password_are_taken_once_and_neither_alone() {
         assert!(log.contains(reason), "no {reason:?} in\n{log}");
     }
 }
+
+#[test]
+fn a_code_that_was_used_before_a_restart_is_not_good_after_it_and_the_next_one_is() {
+    let (pair, kdc) = pair();
+    let token = token(&kdc);
+    put_on_armor(&pair);
+    // Of before now, and good for ten seconds at least; the one after it is good already.
+    let step = totp::step(SystemTime::now() + Duration::from_secs(10)) - totp::WINDOW;
+    let [used, next] = [step, step + 1].map(|step| totp::code(token.bytes(), step, TotpSecret::DIGITS));
+    with_code(&pair, &used, PASSWORD).expect("done");
+    drop(kdc);
+    let kdc = pair.imac.start_kdc(&[]).expect("our KDC with what it kept");
+    with_code(&pair, &used, PASSWORD).expect_err("a used code");
+    assert!(kdc.log().contains("one-time code used before"), "{}", kdc.log());
+    with_code(&pair, &next, PASSWORD).expect("done");
+}

@@ -10,7 +10,6 @@ use tracing::{debug, info, warn};
 use super::session::Session;
 use crate::account::identity::Identity;
 use crate::account::roster::Roster;
-use crate::clock;
 use crate::config::Config;
 use crate::control::messages::KdcStatus;
 use crate::entropy::SystemEntropy;
@@ -61,7 +60,7 @@ impl Kerberos {
         let policy =
             Policy { ticket_life: config.lkdc.ticket_life.duration(), renew_life: config.lkdc.renew_life.duration(), ..Policy::default() };
         let settings = Settings { realm: RealmName::of_key(identity.key().spki()), policy, host: identity.fqdn() };
-        let principals = register.lock().principals().clone();
+        let (principals, codes) = (register.principals().clone(), register.codes().clone());
         let users = config.lkdc.users.keys().cloned().chain([identity.account().to_string()]);
         let pkinit = match Signatory::new(identity.key().clone(), identity.certificate().to_vec()) {
             Ok(signatory) => {
@@ -75,7 +74,7 @@ impl Kerberos {
         };
         let mut table: Vec<Box<dyn Mechanism>> = Vec::new();
         table.extend(pkinit.clone().map(|pkinit| Box::new(Pkinit(pkinit)) as Box<dyn Mechanism>));
-        table.extend(mechanisms(clock::wall(), &mut SystemEntropy));
+        table.extend(mechanisms(codes, &mut SystemEntropy));
         let kdc = Kdc::new(settings, principals, table);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         Self { kdc: Arc::new(kdc), register, pkinit, threads, driver: None, tally: Arc::default() }
@@ -176,6 +175,7 @@ fn audit(event: &Event) {
 mod tests {
     use super::*;
     use crate::account::{AccountOptions, create};
+    use crate::clock;
     use crate::lkdc::principals::Register;
     use crate::run::register::names;
 

@@ -76,8 +76,7 @@ fn main() -> anyhow::Result<()> {
         let believers = Believers::new(identity.trust().clone(), roster, [names.account.clone()]);
         table.push(Box::new(Pkinit(Arc::new(PkinitKdc::new(signatory, believers, &mut SystemEntropy)))));
     }
-    // Codes of the minute before the start are good as well: no test wants to wait for the next one.
-    table.extend(mechanisms(SystemTime::UNIX_EPOCH, &mut SystemEntropy));
+    table.extend(mechanisms(register.codes().clone(), &mut SystemEntropy));
     let kdc = Kdc::new(settings, register.principals().clone(), table);
     let audit: Audit = if arguments.audit { Arc::new(|event| eprintln!("{event:?}")) } else { Arc::new(|_| {}) };
     let driver = Driver::start(Arc::new(kdc), &arguments.listen, arguments.threads, audit)?;

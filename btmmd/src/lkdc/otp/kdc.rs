@@ -1,5 +1,6 @@
 //! The KDC's end: gives challenges, and judges codes.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use subtle::ConstantTimeEq;
@@ -35,12 +36,12 @@ pub struct Factors<'a> {
 #[derive(Debug)]
 pub struct Judge {
     key: Key,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
 }
 
 impl Judge {
     /// With a key that nobody else has, for nonces.
-    pub fn new(key: Key, ledger: Ledger) -> Self {
+    pub fn new(key: Key, ledger: Arc<Ledger>) -> Self {
         Self { key, ledger }
     }
 
@@ -90,7 +91,8 @@ impl Judge {
             self.ledger.wrong(client, now);
             return Err(OtpError::Code);
         };
-        if self.ledger.claim(client, step) { Ok(request.enc_data.cipher.to_vec()) } else { Err(OtpError::Used) }
+        self.ledger.claim(client, step)?;
+        Ok(request.enc_data.cipher.to_vec())
     }
 
     fn check_nonce(&self, nonce: &[u8], client: &Principal, now: SystemTime) -> Result<(), OtpError> {

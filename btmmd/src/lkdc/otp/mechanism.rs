@@ -1,5 +1,7 @@
 //! One-time codes in the KDC's table of mechanisms.
 
+use std::sync::Arc;
+
 use rasn_kerberos::PaData;
 
 use super::kdc::{Factors, Judge};
@@ -10,6 +12,8 @@ use crate::lkdc::kdc::error::{ErrorCode, Refusal};
 use crate::lkdc::kdc::preauth::{Asked, Mechanism, Proof, Verdict};
 use crate::lkdc::principals::Strength;
 
+/// What the client is told of a machine that cannot write.
+const NOT_NOW: &str = "one-time codes cannot be taken now: the machine's own log says why";
 /// What the client is told.
 const NOT_BOTH: &str = "wrong password or one-time code; a code is good once, and none for a while after too many wrong ones";
 
@@ -19,7 +23,7 @@ pub struct Otp(Judge);
 
 impl Otp {
     /// With a key that nobody else has, for nonces.
-    pub fn new(key: Key, ledger: Ledger) -> Self {
+    pub fn new(key: Key, ledger: Arc<Ledger>) -> Self {
         Self(Judge::new(key, ledger))
     }
 }
@@ -49,6 +53,7 @@ impl Mechanism for Otp {
         let refused = |error: OtpError| match error {
             // Which of the two was wrong is for those to know who can read the journal.
             OtpError::Password | OtpError::Code | OtpError::Used | OtpError::Wait => failed(error.to_string()).telling(NOT_BOTH),
+            OtpError::NotKept(_) => Refusal::new(ErrorCode::KRB_ERR_GENERIC, error.to_string()).telling(NOT_NOW),
             error => failed(error.to_string()),
         };
         let once = self.0.judge(value, armor, asked.client, factors, asked.now).map_err(refused)?;

@@ -3,13 +3,14 @@
 //! The code travels inside the armor, and the challenge's nonce comes back encrypted with the armor key, as stock clients do it; the reply
 //! is encrypted with the armor key then. The password travels as the token's PIN.
 //!
-//! - [`totp`]: codes from the time of day. [`ledger`]: none is good twice.
+//! - [`totp`]: codes from the time of day. [`ledger`]: none is good twice; [`linux`]: nor after a restart.
 //! - [`kdc`]: challenge and judgement; [`mechanism`]: for the KDC's table. [`client`]: the same from the other end.
 
 pub mod asn1;
 pub mod client;
 pub mod kdc;
 pub mod ledger;
+pub mod linux;
 pub mod mechanism;
 pub mod totp;
 
@@ -70,6 +71,9 @@ pub enum OtpError {
     /// The code was used before.
     #[error("one-time code used before")]
     Used,
+    /// The code is right, but nobody would know after a restart that it was used.
+    #[error("a one-time code cannot be put down as used: {0}")]
+    NotKept(String),
     /// Too many wrong codes.
     #[error("too many wrong one-time codes: wait")]
     Wait,

@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ impl World {
         let keys = [Etype::Aes256CtsHmacSha384_192, Etype::Aes256CtsHmacSha1_96];
         let keys = keys.map(|etype| Key::from_password(etype, PASSWORD.as_bytes(), salt.as_bytes(), None).unwrap());
         Self {
-            judge: Judge::new(fresh_key(), Ledger::new()),
+            judge: Judge::new(fresh_key(), Arc::default()),
             totp: TotpSecret::from_bytes(SECRET),
             password: VersionedKeys { kvno: 1, keys: keys.as_slice().into(), salt: Some(salt.to_owned()), since: now(), until: None },
             armor: fresh_key(),

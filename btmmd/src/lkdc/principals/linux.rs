@@ -8,7 +8,7 @@ use crate::account::layout::StateError;
 use crate::account::linux::{self, Secrecy};
 
 /// The folder of the local KDC in the state directory.
-const FOLDER: &str = "lkdc";
+pub(super) const FOLDER: &str = "lkdc";
 /// What is kept of the realm, in [`FOLDER`].
 const PRINCIPALS: &str = "lkdc/principals.json";
 

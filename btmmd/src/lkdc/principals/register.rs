@@ -16,7 +16,10 @@ use super::totp::TotpSecret;
 use crate::entropy::Entropy;
 use crate::lkdc::crypto::CryptoError;
 use crate::lkdc::keytab::{self, KeytabError};
+use crate::lkdc::name::Principal;
+use crate::lkdc::otp::linux::LedgerError;
 use crate::lkdc::otp::totp::matching_step;
+use crate::lkdc::otp::{self, Ledger, OtpError};
 
 /// How long a new second factor waits for the first code of it.
 const OFFERED: Duration = Duration::from_secs(600);
@@ -27,6 +30,12 @@ pub enum RegisterError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file of used one-time codes.
+    #[error(transparent)]
+    Codes(#[from] LedgerError),
+    /// A right code that cannot be put down as used.
+    #[error("{0}; nothing was changed")]
+    NotKept(OtpError),
     /// A password that is easily guessed.
     #[error("the password is refused: {0}")]
     Password(#[from] BadPassword),
@@ -63,6 +72,7 @@ pub enum RegisterError {
 pub struct SharedRegister {
     names: Arc<Names>,
     principals: Principals,
+    codes: Arc<Ledger>,
     register: Arc<Mutex<Register>>,
 }
 
@@ -70,7 +80,8 @@ impl SharedRegister {
     /// Shares `register`.
     pub fn new(register: Register) -> Self {
         let (names, principals) = (Arc::new(register.names.clone()), register.principals.clone());
-        Self { names, principals, register: Arc::new(Mutex::new(register)) }
+        let codes = register.codes.clone();
+        Self { names, principals, codes, register: Arc::new(Mutex::new(register)) }
     }
 
     /// The names of this machine. Does not wait.
@@ -81,6 +92,11 @@ impl SharedRegister {
     /// The table that the KDC looks into. It follows every change. Does not wait.
     pub fn principals(&self) -> &Principals {
         &self.principals
+    }
+
+    /// The one-time codes that were used. Does not wait.
+    pub fn codes(&self) -> &Arc<Ledger> {
+        &self.codes
     }
 
     /// The register, exclusively. Its methods write files and stretch passwords: hold it from a thread that may block, not across an await.
@@ -99,6 +115,7 @@ pub struct Register {
     longest: Duration,
     book: Book,
     principals: Principals,
+    codes: Arc<Ledger>,
     /// Second factors that were made and have not proven to work yet, by user. Kept in memory only.
     offers: BTreeMap<String, Offer>,
 }
@@ -121,7 +138,9 @@ impl Register {
         entropy: &mut dyn Entropy,
     ) -> Result<Self, RegisterError> {
         let kept = linux::load(state_dir)?;
-        let mut changed = kept.is_none();
+        let new = kept.is_none();
+        let codes = Arc::new(otp::linux::open(&state_dir.join(linux::FOLDER), new, now)?);
+        let mut changed = new;
         let mut book = kept.unwrap_or_else(|| Book::new(names.realm.clone(), now, entropy));
         if book.realm != names.realm {
             book.rename(names.realm.clone(), now, entropy);
@@ -130,8 +149,8 @@ impl Register {
         changed |= book.complete(now, entropy);
         changed |= book.age(longest, now, entropy);
         let state_dir = state_dir.to_owned();
-        let register =
-            Self { state_dir, names, machines: Vec::new(), longest, book, principals: Principals::new(), offers: BTreeMap::new() };
+        let (machines, principals, offers) = (Vec::new(), Principals::new(), BTreeMap::new());
+        let register = Self { state_dir, names, machines, longest, book, principals, codes, offers };
         if changed {
             linux::save(&register.state_dir, &register.book)?;
         }
@@ -142,6 +161,11 @@ impl Register {
     /// The table that the KDC looks into. It follows every change.
     pub fn principals(&self) -> &Principals {
         &self.principals
+    }
+
+    /// The one-time codes that were used.
+    pub fn codes(&self) -> &Arc<Ledger> {
+        &self.codes
     }
 
     /// The names of this machine.
@@ -209,12 +233,16 @@ impl Register {
         Ok(uri)
     }
 
-    /// Puts the second factor that was made last in the place of the one there was, because its owner's authenticator gives the right code.
+    /// Puts the second factor that was made last in the place of the one there was, because its owner's authenticator gives the right code,
+    /// which is used up then.
     pub fn confirm_totp(&mut self, user: &str, code: &str, now: SystemTime) -> Result<(), RegisterError> {
         let offer = self.offers.get(user).filter(|offer| now < offer.until);
         let secret = offer.ok_or_else(|| RegisterError::NoOffer(user.to_owned()))?.secret.clone();
-        if matching_step(&secret, code.as_bytes(), now).is_none() {
-            return Err(RegisterError::WrongCode(user.to_owned()));
+        let step = matching_step(&secret, code.as_bytes(), now).ok_or_else(|| RegisterError::WrongCode(user.to_owned()))?;
+        // The old factor may have used the same step: it was another code then.
+        match self.codes.claim(&Principal::user(user), step) {
+            Ok(()) | Err(OtpError::Used) => {}
+            Err(error) => return Err(RegisterError::NotKept(error)),
         }
         self.set_totp(user, secret)?;
         self.offers.remove(user);

@@ -118,6 +118,8 @@ fn a_second_factor_takes_effect_with_the_first_right_code_of_it() {
     assert!(matches!(register.confirm_totp("carol", &code(&first, 60), at(60)), Err(RegisterError::WrongCode(_))));
     assert_eq!(totp(&register), None, "a wrong code changes nothing");
     register.confirm_totp("carol", &code(&second, 90), at(90)).unwrap();
+    let again = register.codes.claim(&Principal::user("carol"), crate::lkdc::otp::totp::step(at(90)));
+    assert_eq!(again, Err(OtpError::Used), "the code that confirmed gets no ticket");
     let kept = totp(&register);
     assert!(kept.is_some());
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::world::{PASSWORD, World, alice};
 use crate::entropy::SystemEntropy;
 use crate::lkdc::client::{AsExchange, ClientError, ClockOffset, Secrets};
@@ -6,7 +8,7 @@ use crate::lkdc::fast::{Armor, EncryptedChallenge};
 use crate::lkdc::kdc::error::ErrorCode;
 use crate::lkdc::kdc::preauth::Mechanism;
 use crate::lkdc::kdc::timestamp::EncryptedTimestamp;
-use crate::lkdc::otp::{Ledger, Otp, totp};
+use crate::lkdc::otp::{Otp, totp};
 use crate::lkdc::principals::{Entry, TotpSecret};
 
 const SECRET: &[u8] = b"12345678901234567890";
@@ -14,7 +16,7 @@ const SECRET: &[u8] = b"12345678901234567890";
 fn world() -> World {
     let key = Key::random(Etype::Aes256CtsHmacSha384_192, &mut SystemEntropy);
     let mechanisms: Vec<Box<dyn Mechanism>> =
-        vec![Box::new(Otp::new(key, Ledger::new())), Box::new(EncryptedChallenge), Box::new(EncryptedTimestamp)];
+        vec![Box::new(Otp::new(key, Arc::default())), Box::new(EncryptedChallenge), Box::new(EncryptedTimestamp)];
     World::with(mechanisms)
 }
 
