@@ -68,7 +68,12 @@ fn act(sim: &mut Sim, random: &mut Random) {
         72..80 => sim.crash(node),
         80..88 => {
             let address = format!("203.0.113.{}:{}", 1 + random.below(250), 1024 + random.below(60000)).parse().expect("an address");
-            sim.move_to(node, address, true);
+            sim.move_to(node, address, random.chance(70));
+            if random.chance(50) {
+                let (other, places) = (1 - node, vec![address, sim.nodes[node].local]);
+                let peer = sim.nodes[other].peer();
+                sim.input(other, Input::Places { peer, places });
+            }
         }
         88..92 => child.into_iter().for_each(|spi_in| sim.input(node, Input::ChildExpired { spi_in })),
         92..96 => sim.input(node, Input::Confirm { peer }),

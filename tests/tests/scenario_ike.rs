@@ -212,6 +212,57 @@ fn a_machine_that_moves_and_knows_it_is_followed_and_gets_new_keys() {
     assert!(sim.nodes.iter().all(|node| matches!(node.told.as_slice(), [Told::Up])));
 }
 
+/// Machine 0 has lost the way to where machine 1 was, and knows from the rendezvous where else it can be reached.
+fn gone_out_of_reach(seed: u64) -> (Sim, std::net::SocketAddr) {
+    let mut sim = Sim::connected(seed, &IkeConfig::default());
+    let elsewhere: std::net::SocketAddr = "203.0.113.77:4501".parse().unwrap();
+    let (peer, nobody) = (sim.nodes[0].peer(), "203.0.113.9:4500".parse().unwrap());
+    sim.input(0, Input::Places { peer, places: vec![nobody, elsewhere] });
+    sim.move_to(1, elsewhere, false);
+    (sim, elsewhere)
+}
+
+/// It leads to the new place now, and nothing of the old one is left once packets on their way had their time.
+fn still_the_same_tunnel(sim: &mut Sim, remote: std::net::SocketAddr) {
+    assert_eq!(sim.nodes[0].ike.status()[0].remote, remote);
+    sim.run_for(10 * SECOND);
+    sim.converged().unwrap();
+    assert_eq!(sim.nodes[0].ike.status()[0].remote, remote);
+    assert!(sim.nodes.iter().all(|node| !node.told.iter().any(|told| matches!(told, Told::Down(_)))));
+}
+
+#[test]
+fn a_machine_that_leaves_its_home_finds_the_others_where_the_rendezvous_says_at_once() {
+    let (mut sim, elsewhere) = gone_out_of_reach(28);
+    sim.move_to(0, "192.0.2.200:4500".parse().unwrap(), true);
+    sim.run_for(Duration::from_millis(200));
+    still_the_same_tunnel(&mut sim, elsewhere);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_where_it_was_is_asked_elsewhere_before_it_is_given_up() {
+    let (mut sim, elsewhere) = gone_out_of_reach(29);
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::Probe { peer });
+    sim.run_for(2 * SECOND);
+    still_the_same_tunnel(&mut sim, elsewhere);
+}
+
+#[test]
+fn where_a_peer_may_be_is_still_known_after_new_keys_for_ike() {
+    let (mut sim, elsewhere) = gone_out_of_reach(30);
+    let was = "198.51.100.2:4500".parse().unwrap();
+    sim.move_to(1, was, false);
+    let peer = sim.nodes[0].peer();
+    sim.input(0, Input::RekeyIke { peer });
+    sim.run_for(5 * SECOND);
+    still_the_same_tunnel(&mut sim, was);
+    sim.move_to(1, elsewhere, false);
+    sim.input(0, Input::NetworkChanged);
+    sim.run_for(SECOND);
+    still_the_same_tunnel(&mut sim, elsewhere);
+}
+
 #[test]
 fn a_nat_that_changes_its_mapping_is_followed_after_the_kernels_hint() {
     let mut sim = Sim::connected(11, &IkeConfig::default());

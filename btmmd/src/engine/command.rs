@@ -143,6 +143,11 @@ pub enum Command {
         /// Whom.
         peer: MachineName,
     },
+    /// Tell IKE where else a peer that is up may be: see [`super::Peer::candidates`].
+    Places {
+        /// Whom.
+        peer: MachineName,
+    },
     /// Ask the rendezvous now.
     RefreshDirectory,
     /// Whether packets for this address may use the tunnel (or go to the waiting room).

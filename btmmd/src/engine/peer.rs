@@ -121,6 +121,7 @@ impl Peer {
                 let (since, asked) = (*since, *asked);
                 self.connect(since, asked, out);
             }
+            Tunnel::Up { .. } if moved => self.tell_places(out),
             _ => {}
         }
     }
@@ -134,6 +135,7 @@ impl Peer {
         self.tunnel = Tunnel::Up { since, local, remote, packets, active, measured: now };
         out.push_back(Command::Ready { inner: self.inner(), ready: true });
         self.announce(out);
+        self.tell_places(out);
     }
 
     pub(super) fn down(&mut self, cause: Cause, now: Instant, out: &mut Out) {
@@ -270,6 +272,10 @@ impl Peer {
         self.tunnel = Tunnel::Down;
         self.last_failure = Some(cause.clone());
         self.refuse(cause, out);
+    }
+
+    fn tell_places(&self, out: &mut Out) {
+        out.push_back(Command::Places { peer: self.member.name.clone() });
     }
 
     fn announce(&self, out: &mut Out) {

@@ -74,7 +74,10 @@ fn a_lookup_of_a_known_peer_begins_ike_at_once_and_only_once() {
     assert_eq!(bench.want(), [initiate(&[1])]);
     assert_eq!(bench.want(), []);
     let up = bench.bring_up();
-    assert_eq!(up, [ready(true), Command::ReleaseHeld { inner: inner() }, Command::NameUp { peer: imac() }]);
+    assert_eq!(
+        up,
+        [ready(true), Command::ReleaseHeld { inner: inner() }, Command::NameUp { peer: imac() }, Command::Places { peer: imac() }]
+    );
 }
 
 #[test]
@@ -216,4 +219,14 @@ fn an_introduced_peer_is_added_once_and_leaves_with_a_roster_that_does_not_know_
     assert_eq!(bench.give(Input::Introduced(laptop.clone())), []);
     let said = bench.give(Input::Roster(vec![Member { name: imac(), inner: inner() }]));
     assert_eq!(said, [Command::RemovePeer { peer: laptop.name, inner: laptop.inner }]);
+}
+
+#[test]
+fn ike_is_told_where_a_peer_that_is_up_may_be_now() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.advertise(&[1]), [], "nobody looks for a peer that nobody wants");
+    bench.bring_up();
+    assert_eq!(bench.advertise(&[1]), []);
+    assert_eq!(bench.advertise(&[2, 3]), [Command::Places { peer: imac() }]);
+    assert_eq!(bench.engine.peer(&imac()).unwrap().candidates(), [outer(2), outer(3)]);
 }

@@ -2,7 +2,7 @@
 
 use super::auth::{self, InitExchange};
 use super::cause::{Cause, Reason};
-use super::channel::{Channel, Path, Received, Retry};
+use super::channel::{Channel, Elsewhere, Path, Received, Retry};
 use super::child::Child;
 use super::closing::Closing;
 use super::codec::number::notify;
@@ -96,7 +96,7 @@ impl Authenticating {
     /// Our own addresses changed.
     pub fn path_in_doubt(&mut self, t: &mut Turn<'_>) {
         self.channel.path.pinned = false;
-        self.channel.hasten(None, t);
+        self.channel.hasten(Elsewhere::default(), t);
     }
 
     /// When something is due.

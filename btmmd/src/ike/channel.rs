@@ -18,6 +18,10 @@ use crate::wire::Writer;
 
 /// Longest time between two transmissions of a request.
 const INTERVAL_MAX: Duration = Duration::from_secs(16);
+/// A request that was sent so often for nothing is sent to every place where the peer may be.
+const TRIES_ALONE: u32 = 2;
+/// At most so many of those places are remembered.
+pub(super) const PLACES_MAX: usize = 16;
 
 /// Where the peer is, and from which of our addresses it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,27 @@ impl Path {
     }
 }
 
+/// Where a request goes besides the path. Whoever answers first shows the path from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    /// Something saw the peer there.
+    pub hint: Option<SocketAddr>,
+    /// Wherever the rendezvous says that it may be.
+    pub everywhere: bool,
+}
+
+impl Elsewhere {
+    /// To one place more.
+    pub fn hint(place: SocketAddr) -> Self {
+        Self { hint: Some(place), everywhere: false }
+    }
+
+    /// To all places that are known.
+    pub fn everywhere() -> Self {
+        Self { hint: None, everywhere: true }
+    }
+}
+
 /// The one request of ours that waits for its answer.
 #[derive(Debug)]
 struct Outstanding {
@@ -51,8 +76,7 @@ struct Outstanding {
     tries_max: u32,
     interval: Duration,
     due: Instant,
-    /// A second place to try, where the peer may have moved to.
-    also_to: Option<SocketAddr>,
+    elsewhere: Elsewhere,
 }
 
 /// An IKE SA's keys, counters and path.
@@ -65,6 +89,8 @@ pub(super) struct Channel {
     pub keys: IkeKeys,
     pub group: Group,
     pub path: Path,
+    /// Where else the peer may be, by the rendezvous.
+    pub places: Vec<SocketAddr>,
     pub nat: Nat,
     next_request: u32,
     expected_request: u32,
@@ -102,6 +128,7 @@ impl Channel {
             keys,
             group,
             path,
+            places: Vec::new(),
             nat: Nat::default(),
             next_request: next.0,
             expected_request: next.1,
@@ -122,25 +149,18 @@ impl Channel {
 
     /// Sends a request, to be repeated until it is answered or was sent `tries_max` times.
     pub fn request(&mut self, exchange: Exchange, payloads: &[Payload], tries_max: u32, t: &mut Turn<'_>) {
-        self.request_also_to(exchange, payloads, tries_max, None, t);
+        self.request_elsewhere(exchange, payloads, tries_max, Elsewhere::default(), t);
     }
 
-    /// Sends a request, to a second place as well.
-    pub fn request_also_to(
-        &mut self,
-        exchange: Exchange,
-        payloads: &[Payload],
-        tries_max: u32,
-        also_to: Option<SocketAddr>,
-        t: &mut Turn<'_>,
-    ) {
+    /// Sends a request, to other places as well.
+    pub fn request_elsewhere(&mut self, exchange: Exchange, payloads: &[Payload], tries_max: u32, elsewhere: Elsewhere, t: &mut Turn<'_>) {
         debug_assert!(self.idle(), "the window is one");
         let id = self.next_request;
         self.next_request = id.wrapping_add(1);
         let bytes = self.seal(exchange, false, id, payloads);
         let interval = t.config.retransmit;
         let (first_sent, last_sent, due) = (t.now, t.now, t.now + interval);
-        let mut outstanding = Outstanding { id, bytes, first_sent, last_sent, tries: 1, tries_max, interval, due, also_to };
+        let mut outstanding = Outstanding { id, bytes, first_sent, last_sent, tries: 1, tries_max, interval, due, elsewhere };
         self.transmit(&mut outstanding, t);
         self.outstanding = Some(outstanding);
     }
@@ -210,12 +230,13 @@ impl Channel {
         }
     }
 
-    /// The path is another: has the outstanding request, if any, sent again at once, possibly to a second place too.
-    pub fn hasten(&mut self, also_to: Option<SocketAddr>, t: &mut Turn<'_>) {
+    /// The path is another: has the outstanding request, if any, sent again at once, possibly to other places too.
+    pub fn hasten(&mut self, elsewhere: Elsewhere, t: &mut Turn<'_>) {
         // The kernel reports a moved peer with every packet: once is enough.
-        let told = |outstanding: &mut Outstanding| also_to.is_none() || outstanding.also_to != also_to;
+        let told = |outstanding: &mut Outstanding| elsewhere.hint.is_none() || outstanding.elsewhere.hint != elsewhere.hint;
         if let Some(mut outstanding) = self.outstanding.take_if(told) {
-            outstanding.also_to = also_to.or(outstanding.also_to);
+            outstanding.elsewhere.hint = elsewhere.hint.or(outstanding.elsewhere.hint);
+            outstanding.elsewhere.everywhere |= elsewhere.everywhere;
             outstanding.interval = t.config.retransmit;
             outstanding.due = t.now + outstanding.interval;
             self.transmit(&mut outstanding, t);
@@ -241,10 +262,18 @@ impl Channel {
 
     fn transmit(&self, outstanding: &mut Outstanding, t: &mut Turn<'_>) {
         outstanding.last_sent = t.now;
+        let everywhere = outstanding.elsewhere.everywhere || outstanding.tries > TRIES_ALONE;
+        let places = self.places.iter().copied().filter(|_| everywhere);
         let mut to = vec![self.path.remote];
-        to.extend(outstanding.also_to.filter(|also| *also != self.path.remote));
+        for place in outstanding.elsewhere.hint.into_iter().chain(places) {
+            if !to.contains(&place) {
+                to.push(place);
+            }
+        }
         for remote in to {
-            t.commands.push_back(Command::Send { local: self.path.source(), remote, bytes: outstanding.bytes.clone() });
+            // An address of ours of one family reaches none of the other.
+            let local = self.path.source().filter(|source| source.is_ipv4() == remote.is_ipv4());
+            t.commands.push_back(Command::Send { local, remote, bytes: outstanding.bytes.clone() });
         }
     }
 

@@ -95,6 +95,10 @@ impl Ike {
         let new_wins = floor(new) > floor(link.current);
         let (winner, loser) = if new_wins { (new, link.current) } else { (link.current, new) };
         let settle = self.core.config.settle;
+        let places = self.established(link.current).map(|sa| sa.channel.places.clone());
+        if let (Some(Sa::Established(winner)), Some(places)) = (self.sas.get_mut(&winner), places) {
+            winner.channel.places = places;
+        }
         if let Some(Sa::Established(loser)) = self.sas.get_mut(&loser) {
             loser.close_at = Some(now + if loser.origin.ours { settle } else { 10 * settle });
         }

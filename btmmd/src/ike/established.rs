@@ -1,12 +1,11 @@
 //! An established IKE SA: its duties and its children. What it does of its own accord is in `upkeep`.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::auth::Peer;
 use super::cause::{Cause, Reason};
-use super::channel::{Channel, Path, Received};
+use super::channel::{Channel, Elsewhere, Path, Received};
 use super::child::{Child, Ends};
 use super::closing::Closing;
 use super::codec::number::protocol;
@@ -41,7 +40,7 @@ pub(super) enum Intent {
     /// Renew the IKE SA.
     RekeyIke,
     /// Ask for a sign of life; `asked`: somebody waits for the answer.
-    Probe { asked: bool, also_to: Option<SocketAddr> },
+    Probe { asked: bool, elsewhere: Elsewhere },
 }
 
 /// What the outstanding request was for.
@@ -185,9 +184,9 @@ impl Established {
                 Intent::RekeyChild(spi) => self.begin_child_rekey(spi, t),
                 Intent::DeleteChild(spi) => self.begin_child_delete(spi, t),
                 Intent::RekeyIke => self.begin_ike_rekey(t),
-                Intent::Probe { asked, also_to } => {
+                Intent::Probe { asked, elsewhere } => {
                     let tries = t.config.transmissions;
-                    self.channel.request_also_to(Exchange::INFORMATIONAL, &[], tries, also_to, t);
+                    self.channel.request_elsewhere(Exchange::INFORMATIONAL, &[], tries, elsewhere, t);
                     self.pending = Some(Pending::Probe { asked });
                 }
             }
@@ -312,7 +311,7 @@ impl Established {
         }
         self.queue.extend(old.queue.drain(..).filter(|intent| *intent != Intent::RekeyIke));
         if let Some(Pending::Probe { asked }) = old.pending.take_if(|pending| matches!(pending, Pending::Probe { .. })) {
-            self.intend(Intent::Probe { asked, also_to: None });
+            self.intend(Intent::Probe { asked, elsewhere: Elsewhere::default() });
         }
         let ends = self.ends(t);
         self.children.iter_mut().for_each(|child| child.follow(&ends, t));

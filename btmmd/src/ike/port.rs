@@ -79,7 +79,16 @@ pub enum Input {
         /// Where the packets come from now.
         remote: SocketAddr,
     },
-    /// Our own addresses or default route changed: every peer is probed from whatever source address the kernel now picks, and told of it by that.
+    /// Where else a peer that is up may be, by the rendezvous; replaces what was told before. It is asked there too when it does not answer where it
+    /// was, and when our own network changed. Forgotten with the tunnel.
+    Places {
+        /// The peer's name.
+        peer: String,
+        /// Outer addresses, best first; the first 16 count.
+        places: Vec<SocketAddr>,
+    },
+    /// Our own addresses or default route changed: every peer is probed from whatever source address the kernel now picks, at all places where it may
+    /// be, and told of it by that.
     NetworkChanged,
     /// A signature that [`Credentials::sign`] did not have is made, or has failed.
     Signed,

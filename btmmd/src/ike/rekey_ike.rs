@@ -149,6 +149,7 @@ impl Established {
     ) -> Self {
         let mut channel = Channel::new(ids, initiator, keys, group, self.channel.path, (0, 0));
         channel.nat = self.channel.nat;
+        channel.places.clone_from(&self.channel.places);
         Self::new(channel, self.peer.clone(), self.origin, floor, None, t)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::answered::Answered;
 use super::authenticating::Authenticating;
 use super::cause::{Cause, Reason};
-use super::channel::Path;
+use super::channel::{PLACES_MAX, Path};
 use super::closing::{Closed, Closing};
 use super::config::IkeConfig;
 use super::cookie::CookieJar;
@@ -77,11 +77,11 @@ impl Ike {
             Input::Probe { peer } => self.with_current(&normal(&peer), Established::probe),
             Input::Confirm { peer } => self.confirm(&normal(&peer), now),
             Input::Traffic { spi_in } => self.with_child(spi_in, now, |sa, t| sa.traffic_seen(t)),
-            Input::Moved { spi_in, remote } => self.with_child(spi_in, now, |sa, t| {
-                if sa.channel.path.remote != remote {
-                    sa.path_in_doubt(Some(remote), t);
-                }
-            }),
+            Input::Moved { spi_in, remote } => self.with_child(spi_in, now, |sa, t| sa.peer_seen_at(remote, t)),
+            Input::Places { peer, mut places } => {
+                places.truncate(PLACES_MAX);
+                self.with_current(&normal(&peer), |sa| sa.channel.places = places);
+            }
             Input::NetworkChanged => self.network_changed(now),
             Input::Signed => self.signed(now),
             Input::Addresses(addresses) => self.core.addresses = addresses,
@@ -267,7 +267,7 @@ impl Ike {
         let mut t = Turn { core: &mut self.core, now };
         for sa in self.sas.values_mut() {
             match sa {
-                Sa::Established(established) => established.path_in_doubt(None, &mut t),
+                Sa::Established(established) => established.network_changed(&mut t),
                 Sa::Authenticating(authenticating) => authenticating.path_in_doubt(&mut t),
                 Sa::Opening(_) | Sa::HalfOpen(_) | Sa::Closing(_) => {}
             }

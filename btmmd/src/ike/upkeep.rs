@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::cause::{Cause, Reason};
-use super::channel::Retry;
+use super::channel::{Elsewhere, Retry};
 use super::config::IkeConfig;
 use super::established::{After, Established, Intent, Pending, child, child_mut};
 use super::port::Command;
@@ -39,7 +39,7 @@ impl Established {
         if self.channel.idle() && self.successor_of.is_none() {
             if self.heard + t.config.liveness <= t.now {
                 self.heard = t.now;
-                self.intend(Intent::Probe { asked: false, also_to: None });
+                self.intend(Intent::Probe { asked: false, elsewhere: Elsewhere::default() });
             }
             if self.replaced_by.is_none() {
                 self.renew_in_time(t);
@@ -83,7 +83,7 @@ impl Established {
     pub fn probe(&mut self) {
         match &mut self.pending {
             Some(Pending::Probe { asked }) => *asked = true,
-            _ => self.intend(Intent::Probe { asked: true, also_to: None }),
+            _ => self.intend(Intent::Probe { asked: true, elsewhere: Elsewhere::default() }),
         }
     }
 
@@ -93,26 +93,38 @@ impl Established {
             return;
         }
         if self.channel.idle() {
-            self.intend(Intent::Probe { asked: false, also_to: None });
+            self.intend(Intent::Probe { asked: false, elsewhere: Elsewhere::default() });
         } else {
             self.channel.press(t);
         }
     }
 
-    /// The path may be another than the one known: `remote` is a new place of the peer, else our own addresses changed.
-    pub fn path_in_doubt(&mut self, remote: Option<SocketAddr>, t: &mut Turn<'_>) {
-        self.channel.path.pinned &= remote.is_some();
+    /// The path may be another than the one known.
+    fn path_in_doubt(&mut self, elsewhere: Elsewhere, t: &mut Turn<'_>) {
         if self.channel.idle() {
-            self.intend(Intent::Probe { asked: false, also_to: remote });
+            self.intend(Intent::Probe { asked: false, elsewhere });
         } else {
-            self.channel.hasten(remote, t);
+            self.channel.hasten(elsewhere, t);
         }
+    }
+
+    /// The kernel saw the peer's packets come from another place.
+    pub fn peer_seen_at(&mut self, place: SocketAddr, t: &mut Turn<'_>) {
+        if self.channel.path.remote != place {
+            self.path_in_doubt(Elsewhere::hint(place), t);
+        }
+    }
+
+    /// Our own addresses changed: we, or the peer in its home network, may be out of reach where we were.
+    pub fn network_changed(&mut self, t: &mut Turn<'_>) {
+        self.channel.path.pinned = false;
+        self.path_in_doubt(Elsewhere::everywhere(), t);
     }
 
     /// Something unproven hints that the peer does not know this SA any more: make sure, soon.
     pub fn doubt(&mut self, t: &mut Turn<'_>) {
         if self.channel.idle() {
-            self.intend(Intent::Probe { asked: false, also_to: None });
+            self.intend(Intent::Probe { asked: false, elsewhere: Elsewhere::default() });
             self.pump(t);
         }
         self.channel.doubt(2, t);

@@ -100,6 +100,7 @@ impl Session {
                 let peer = peer.in_zone(self.identity.zone());
                 self.ike.handle(ike::Input::Confirm { peer }, clock::monotonic());
             }
+            engine::Command::Places { peer } => self.tell_places(&peer),
             engine::Command::RefreshDirectory => {
                 self.rendezvous.look_now("a peer is wanted");
                 self.ask_roster();

@@ -19,6 +19,7 @@ use super::tickets::Tickets;
 use super::usage::Usage;
 use crate::account::driver::Member;
 use crate::account::identity::Identity;
+use crate::account::name::MachineName;
 use crate::clock;
 use crate::config::Config;
 use crate::config::value::Uplinks;
@@ -260,8 +261,18 @@ impl Session {
         }
         info!("the network changed");
         self.rendezvous.network_changed();
+        // Which of a peer's addresses can be tried depends on ours.
+        let peers: Vec<MachineName> = self.engine.peers().map(|peer| peer.name().clone()).collect();
+        peers.iter().for_each(|peer| self.tell_places(peer));
         self.ike.handle(ike::Input::NetworkChanged, now);
         self.mapper.handle(portmap::Input::Refresh, now);
+    }
+
+    /// Tells IKE where else a peer may be, if it is up.
+    pub(super) fn tell_places(&mut self, peer: &MachineName) {
+        let Some(known) = self.engine.peer(peer) else { return };
+        let places = engine::order(&self.own(), known.candidates());
+        self.ike.handle(ike::Input::Places { peer: peer.in_zone(self.identity.zone()), places }, clock::monotonic());
     }
 
     /// Gives `btmm0` the MTU that fits inside the narrowest way out. An outer IPv6 header must fit where we could be reached by one.
