@@ -82,6 +82,8 @@ struct Channel {
 impl Channel {
     async fn open(gateway: Gateway) -> io::Result<Self> {
         let socket = UdpSocket::bind((gateway.local, 0)).await?;
+        // A router that we have left is out of reach: what is still sent to it must not leave by the new one for somebody else of that address.
+        socket.set_ttl(1)?;
         socket.connect((gateway.address, NATPMP_PORT)).await?;
         let requests = Requests(Arc::new(RequestSocket { socket, closed: Notify::new(), error: std::sync::Mutex::new(None) }));
         let announcements =

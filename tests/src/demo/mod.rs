@@ -19,6 +19,9 @@ const MARKER: &[u8] = b"btmm-demo-cleartext-marker";
 /// UDP and TCP.
 const PORT: u16 = 4500;
 
+/// A tunnel whose peer does not answer is given up after 47 s: it must follow long before.
+const ROAMING_MAX: Duration = Duration::from_secs(20);
+
 /// What the demo moves.
 pub struct Options {
     /// Size of the file, in MB.
@@ -64,6 +67,7 @@ fn acts(story: &mut Story, homes: &TwoHomes, cast: &mut Account, options: &Optio
     first_packet_to_bare_address(story, homes)?;
     block_and_allow(story, homes, cast)?;
     deaths(story, homes, cast, &file)?;
+    roam(story, homes, &file)?;
     switch_off(story, homes)
 }
 
@@ -248,12 +252,7 @@ fn kill(daemon: &mut Running) -> Result<()> {
 fn deaths(story: &mut Story, homes: &TwoHomes, cast: &mut Account, file: &File) -> Result<()> {
     fetch_again(homes, file).context("after laptop's daemon came back")?;
     story.tell("laptop: allowed; a new tunnel, the file again, SHA-256 right");
-    let url = format!("http://[{}]/file", inner(&homes.imac)?);
-    let mut command = curl(&homes.laptop, &url);
-    command.args(["--limit-rate", &(file.bytes / 4).to_string(), "--output", "/run/fetched"]);
-    std::fs::remove_file(homes.laptop.path("/run/fetched"))?;
-    let mut transfer = homes.laptop.spawn(command)?;
-    eventually("the transfer begun", || Ok(homes.laptop.path("/run/fetched").metadata().is_ok_and(|file| file.len() > 0).then_some(())))?;
+    let mut transfer = begin_transfer(homes, file, Duration::from_secs(4))?;
     kill(&mut cast.imac)?;
     ensure!(transfer.is_running(), "the transfer was over before imac's daemon was killed");
     cast.imac = start(&homes.imac)?;
@@ -262,6 +261,45 @@ fn deaths(story: &mut Story, homes: &TwoHomes, cast: &mut Account, file: &File) 
     check_fetched(homes, file)?;
     story.tell("imac: btmmd killed (-9) in the middle of a transfer and started again: the TCP connection goes on, SHA-256 right");
     Ok(())
+}
+
+/// A transfer that has begun and takes this long at least.
+fn begin_transfer(homes: &TwoHomes, file: &File, time: Duration) -> Result<Running> {
+    let mut command = curl(&homes.laptop, &format!("http://[{}]/file", inner(&homes.imac)?));
+    command.args(["--limit-rate", &(file.bytes as u64 / time.as_secs()).to_string(), "--output", "/run/fetched"]);
+    std::fs::remove_file(homes.laptop.path("/run/fetched"))?;
+    let transfer = homes.laptop.spawn(command)?;
+    eventually("the transfer begun", || Ok(homes.laptop.path("/run/fetched").metadata().is_ok_and(|file| file.len() > 0).then_some(())))?;
+    Ok(transfer)
+}
+
+/// The laptop visits imac's home and goes home again, while a transfer goes on.
+fn roam(story: &mut Story, homes: &TwoHomes, file: &File) -> Result<()> {
+    let mut transfer = begin_transfer(homes, file, Duration::from_secs(25))?;
+    homes.visit()?;
+    let arrived = leads_to(homes, TwoHomes::IMAC).context("in imac's own network")?;
+    story.tell(&format!("laptop: carried to imac's home; the tunnel leads through that network after {:.1} s", arrived.as_secs_f64()));
+    std::thread::sleep(Duration::from_secs(2));
+    homes.return_home()?;
+    let back = leads_to(homes, TwoHomes::ROUTER_A).context("at home again")?;
+    story.tell(&format!("laptop: carried home; the tunnel leads through imac's router after {:.1} s", back.as_secs_f64()));
+    let goes_on = transfer.is_running();
+    let status = transfer.wait(Duration::from_secs(120))?;
+    ensure!(status.success(), "the transfer broke when the laptop moved: {status}, {}", transfer.log());
+    ensure!(goes_on, "the transfer was over before the laptop was home");
+    check_fetched(homes, file)?;
+    story.tell("  a transfer that went on all the time: one TCP connection, SHA-256 right");
+    Ok(())
+}
+
+/// How long it takes until the laptop sends its packets for imac there.
+fn leads_to(homes: &TwoHomes, outer: std::net::Ipv4Addr) -> Result<Duration> {
+    let begun = Instant::now();
+    let wanted = format!("dst {outer}");
+    eventually(&format!("states with {wanted}"), || Ok(homes.laptop.run("ip xfrm state")?.out.contains(&wanted).then_some(())))?;
+    let took = begun.elapsed();
+    ensure!(took < ROAMING_MAX, "it took {:.1} s, as if the tunnel had died and been made anew", took.as_secs_f64());
+    Ok(took)
 }
 
 fn fetch_again(homes: &TwoHomes, file: &File) -> Result<()> {

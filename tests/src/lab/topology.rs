@@ -84,8 +84,8 @@ impl TwoHomes {
             let node = Node::new(&format!("router-{letter}"))?;
             plug(&internet, &node, "wan")?;
             let inside = Node::new(machine)?;
-            node.ip(&format!("link add lan type veth peer name eth0 netns {}\nlink set lan up", inside.pid()))?;
-            inside.ip("link set eth0 up")?;
+            node.ip("link add lan type bridge forward_delay 0 mcast_snooping 0\nlink set lan up")?;
+            join_lan(&node, &inside, "eth0")?;
             address_home(letter, &node, &inside, options)?;
             let (wan, lan) = match letter {
                 'a' => (Self::ROUTER_A, Ipv4Addr::new(192, 168, 1, 1)),
@@ -122,6 +122,18 @@ impl TwoHomes {
         Ok(())
     }
 
+    /// The laptop is carried from home B to home A: another interface, with an address in imac's network.
+    pub fn visit(&self) -> Result<()> {
+        self.laptop.ip("link set eth0 down")?;
+        join_lan(&self.router_a.node, &self.laptop, "eth1")?;
+        self.laptop.ip("addr add 192.168.1.30/24 dev eth1\nroute add default via 192.168.1.1")
+    }
+
+    /// The laptop is carried back.
+    pub fn return_home(&self) -> Result<()> {
+        self.laptop.ip("link del eth1\nlink set eth0 up\nroute add default via 192.168.2.1")
+    }
+
     /// Captures every packet on the internet.
     pub fn capture(&self) -> Result<Capture> {
         Capture::start(&self.internet, "internet0")
@@ -143,6 +155,13 @@ fn plug(internet: &Node, node: &Node, interface: &str) -> Result<()> {
     let port = port_of(node);
     internet.ip(&format!("link add {port} type veth peer name {interface} netns {}\nlink set {port} master internet0 up", node.pid()))?;
     node.ip(&format!("link set {interface} up"))
+}
+
+/// Plugs a machine into a home's network.
+fn join_lan(router: &Node, inside: &Node, interface: &str) -> Result<()> {
+    let port = format!("to-{}", inside.name());
+    router.ip(&format!("link add {port} type veth peer name {interface} netns {}\nlink set {port} master lan up", inside.pid()))?;
+    inside.ip(&format!("link set {interface} up"))
 }
 
 fn address_home(letter: char, router: &Node, inside: &Node, options: &Options) -> Result<()> {
