@@ -27,8 +27,8 @@ server   fd7a:1b2c:3d4e::3  yes     connecting 1 s  -                         - 
 mini: no answer from 203.0.113.77:4500
 
 warning: no port mapping
-  because: the router does not answer NAT-PMP
-  do: enable NAT-PMP on the router
+  because: the router answers neither NAT-PMP nor UPnP
+  do: enable NAT-PMP or UPnP on the router
 ";
     assert_eq!(render(&sample(), NOW, Paint(false)), expected);
 }

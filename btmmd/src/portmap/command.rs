@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{Answer, Gateway, LIFETIME, Mapping, Port, Refusal, Request};
+use super::{Answer, Gateway, LIFETIME, Mapping, Method, Port, Refusal, Request};
 
 /// What to keep mapped.
 #[derive(Debug, Clone)]
@@ -12,12 +12,14 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// Asked of the router, in whole seconds.
     pub lifetime: Duration,
+    /// How the router is asked: each in its turn, where the one before came to nothing.
+    pub methods: &'static [Method],
 }
 
 impl Config {
-    /// These ports, for the recommended two hours.
+    /// These ports, for the recommended two hours, by any method.
     pub fn new(ports: Vec<Port>) -> Self {
-        Self { ports, lifetime: LIFETIME }
+        Self { ports, lifetime: LIFETIME, methods: &[Method::NatPmp, Method::Upnp] }
     }
 }
 
@@ -37,6 +39,8 @@ pub enum Input {
     Answer {
         /// The router.
         router: Ipv4Addr,
+        /// How it was asked.
+        method: Method,
         /// Its words.
         answer: Answer,
     },
@@ -44,18 +48,24 @@ pub enum Input {
     Refused {
         /// The router.
         router: Ipv4Addr,
+        /// How it was asked.
+        method: Method,
         /// Its reason.
         refusal: Refusal,
     },
-    /// The router's port is closed (ICMP).
+    /// The router's port is closed (ICMP), or nobody there speaks the method.
     Unreachable {
         /// The router.
         router: Ipv4Addr,
+        /// How it was asked.
+        method: Method,
     },
     /// The request could not be sent.
     CannotAsk {
         /// The router.
         router: Ipv4Addr,
+        /// How it was to be asked.
+        method: Method,
         /// The system's reason.
         reason: String,
     },
@@ -68,10 +78,12 @@ pub enum Input {
 /// What the mapper wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Send one datagram.
+    /// Send one datagram, or ask by UPnP until there is an answer or none.
     Send {
         /// Where.
         gateway: Gateway,
+        /// How.
+        method: Method,
         /// What.
         request: Request,
     },

@@ -1,6 +1,7 @@
-//! Speaks NAT-PMP (RFC 6886) to the router.
+//! Speaks to the router: NAT-PMP (RFC 6886) here, UPnP in `upnp`.
 //!
 //! The `natpmp` crate puts requests together and takes replies apart. Time is the [`Mapper`](super::Mapper)'s: one [`Driver::send`] is one datagram.
+mod upnp;
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -16,7 +17,8 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sets
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
-use super::{Answer, AnswerBody, Gateway, Input, Port, Refusal, Request, Transport};
+use super::{Answer, AnswerBody, Gateway, Input, Method, Port, Refusal, Request, Transport};
+use upnp::Upnp;
 
 /// Where routers announce.
 const ANNOUNCEMENTS: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 1), 5350);
@@ -28,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub struct Driver {
     channel: Option<Channel>,
+    upnp: Upnp,
     failed: VecDeque<Input>,
 }
 
@@ -38,14 +41,21 @@ impl Driver {
     }
 
     /// Executes [`Command::Send`](super::Command::Send). What goes wrong comes back by [`Driver::next`].
-    pub async fn send(&mut self, gateway: Gateway, request: Request) {
-        let router = gateway.address;
+    pub async fn send(&mut self, gateway: Gateway, method: Method, request: Request) {
+        match method {
+            Method::NatPmp => self.send_datagram(gateway, request).await,
+            Method::Upnp => self.upnp.ask(gateway, request),
+        }
+    }
+
+    async fn send_datagram(&mut self, gateway: Gateway, request: Request) {
+        let (router, method) = (gateway.address, Method::NatPmp);
         if self.channel.as_ref().is_none_or(|channel| channel.gateway != gateway) {
             match Channel::open(gateway).await {
                 Ok(channel) => self.channel = Some(channel),
                 Err(error) => {
                     self.channel = None;
-                    return self.failed.push_back(Input::CannotAsk { router, reason: error.to_string() });
+                    return self.failed.push_back(Input::CannotAsk { router, method, reason: error.to_string() });
                 }
             }
         }
@@ -53,7 +63,7 @@ impl Driver {
             && let Err(error) = channel.send(request).await
         {
             let reason = channel.requests.0.last_error().unwrap_or_else(|| error.to_string());
-            self.failed.push_back(Input::CannotAsk { router, reason });
+            self.failed.push_back(Input::CannotAsk { router, method, reason });
         }
     }
 
@@ -62,9 +72,15 @@ impl Driver {
         if let Some(input) = self.failed.pop_front() {
             return input;
         }
-        match &self.channel {
-            Some(channel) => channel.next().await,
-            None => pending().await,
+        let heard = async {
+            match &self.channel {
+                Some(channel) => channel.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            input = heard => input,
+            input = self.upnp.next() => input,
         }
     }
 }
@@ -111,18 +127,18 @@ impl Channel {
     }
 
     async fn next(&self) -> Input {
-        let router = self.gateway.address;
+        let (router, method) = (self.gateway.address, Method::NatPmp);
         loop {
             let response = tokio::select! {
                 response = self.listener.read_response_or_retry() => response,
                 () = self.announced() => return Input::Announced { router },
-                () = self.requests.0.closed.notified() => return Input::Unreachable { router },
+                () = self.requests.0.closed.notified() => return Input::Unreachable { router, method },
             };
             match response {
-                Ok(response) => return Input::Answer { router, answer: answer(response) },
+                Ok(response) => return Input::Answer { router, method, answer: answer(response) },
                 Err(error) => {
                     if let Some(refusal) = refusal(&error) {
-                        return Input::Refused { router, refusal };
+                        return Input::Refused { router, method, refusal };
                     }
                     // Errors of the socket that say nothing of the router; they may come at any rate.
                     tokio::time::sleep(PAUSE).await;
@@ -147,7 +163,7 @@ impl Channel {
 
 fn answer(response: Response) -> Answer {
     let mapped = |transport, mapping: natpmp::MappingResponse| Answer {
-        epoch: mapping.epoch(),
+        epoch: Some(mapping.epoch()),
         body: AnswerBody::Mapped {
             port: Port { transport, number: mapping.private_port() },
             external: mapping.public_port(),
@@ -155,7 +171,7 @@ fn answer(response: Response) -> Answer {
         },
     };
     match response {
-        Response::Gateway(gateway) => Answer { epoch: gateway.epoch(), body: AnswerBody::ExternalAddress(*gateway.public_address()) },
+        Response::Gateway(gateway) => Answer { epoch: Some(gateway.epoch()), body: AnswerBody::ExternalAddress(*gateway.public_address()) },
         Response::UDP(mapping) => mapped(Transport::Udp, mapping),
         Response::TCP(mapping) => mapped(Transport::Tcp, mapping),
     }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Request;
+use super::{Method, Request};
 
+/// A question by UPnP always comes back, with an answer or without; this is for one that does not.
+const UPNP_WAIT: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Sends before it is given up.
 const SENDS: u32 = 9;
@@ -30,8 +32,11 @@ pub(super) enum Again {
 }
 
 impl InFlight {
-    pub fn new(request: Request, now: Instant) -> Self {
-        Self { request, resend: now + FIRST_WAIT, sends: 1 }
+    pub fn new(request: Request, method: Method, now: Instant) -> Self {
+        match method {
+            Method::NatPmp => Self { request, resend: now + FIRST_WAIT, sends: 1 },
+            Method::Upnp => Self { request, resend: now + UPNP_WAIT, sends: SENDS },
+        }
     }
 
     pub fn again(&mut self, now: Instant) -> Again {

@@ -12,7 +12,8 @@
 //!       ▼
 //!  Mapped ── half of the lifetime: map again ── epoch went back, address changed: all again ── Stop: lifetime 0
 //! ```
-//! One request is on its way at a time, as cheap routers need (RFC 6886 §3.1): 250 ms, doubling, nine sends.
+//! One request is on its way at a time, as cheap routers need (RFC 6886 §3.1): 250 ms, doubling, nine sends. A router that forwards nothing yet
+//! and does not speak a method is asked by the next one; what forwards is kept up by the method that made it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -37,6 +38,9 @@ const RELEASE: Duration = Duration::from_secs(1);
 pub struct Mapper {
     config: Config,
     gateway: Option<Gateway>,
+    method: Method,
+    /// Why the methods before came to nothing.
+    before: Option<Cause>,
     epoch: Epoch,
     external: Option<Ipv4Addr>,
     leases: BTreeMap<Port, Lease>,
@@ -58,6 +62,8 @@ impl Mapper {
     /// A mapper that waits for its first [`Input::Gateway`].
     pub fn new(config: Config) -> Self {
         Self {
+            method: first(&config),
+            before: None,
             config,
             gateway: None,
             epoch: Epoch::default(),
@@ -86,10 +92,14 @@ impl Mapper {
             Input::Gateway(gateway) => self.on_gateway(gateway, now),
             Input::Refresh => self.start_round(now),
             Input::Announced { router } if self.asks(router) => self.on_announced(now),
-            Input::Answer { router, answer } if self.asks(router) => self.on_answer(answer, now),
-            Input::Refused { router, refusal } if self.asks(router) => self.give_up(Cause::Refused { router, refusal }, now),
-            Input::Unreachable { router } if self.asks(router) => self.give_up(Cause::NoAnswer(router), now),
-            Input::CannotAsk { router, reason } if self.asks(router) => self.give_up(Cause::CannotAsk { router, reason }, now),
+            Input::Answer { router, method, answer } if self.asks_by(router, method) => self.on_answer(answer, now),
+            Input::Refused { router, method, refusal } if self.asks_by(router, method) => {
+                self.give_up(Cause::Refused { router, refusal }, now);
+            }
+            Input::Unreachable { router, method } if self.asks_by(router, method) => self.give_up(Cause::NoAnswer(router), now),
+            Input::CannotAsk { router, method, reason } if self.asks_by(router, method) => {
+                self.give_up(Cause::CannotAsk { router, reason }, now);
+            }
             Input::Timeout => self.on_timeout(now),
             Input::Stop => self.on_stop(now),
             Input::Announced { .. }
@@ -135,7 +145,7 @@ impl Mapper {
         }
         if let (Some(address), Some(lease)) = (self.external, self.leases.get(&port)) {
             let external = SocketAddrV4::new(address, lease.external);
-            return Mapping::Mapped { external, lifetime: lease.granted, method: Method::NatPmp };
+            return Mapping::Mapped { external, lifetime: lease.granted, method: self.method };
         }
         Mapping::None(self.causes.get(&port).cloned().unwrap_or(Cause::Asking(gateway.address)))
     }
@@ -144,15 +154,23 @@ impl Mapper {
         self.gateway.is_some_and(|gateway| gateway.address == router)
     }
 
+    fn asks_by(&self, router: Ipv4Addr, method: Method) -> bool {
+        self.method == method && self.asks(router)
+    }
+
     fn on_gateway(&mut self, gateway: Option<Gateway>, now: Instant) {
         if self.gateway == gateway {
             return;
         }
         if let Some(old) = self.gateway {
-            // The router may still be there although we have left it, or have a new address from it. One datagram, no wait.
             let ports = self.held_ports();
             self.leases.clear();
-            self.commands.extend(ports.into_iter().map(|port| Command::Send { gateway: old, request: release(port) }));
+            // The router may still be there although we have left it, or have a new address from it. One datagram, no wait. A connection is
+            // another matter: it could reach somebody else's router of the same address.
+            if self.method == Method::NatPmp {
+                let method = self.method;
+                self.commands.extend(ports.into_iter().map(|port| Command::Send { gateway: old, method, request: release(port) }));
+            }
         }
         self.gateway = gateway;
         self.epoch = Epoch::default();
@@ -168,11 +186,30 @@ impl Mapper {
         self.in_flight = None;
         self.retry = None;
         self.probe = None;
+        self.before = None;
+        if self.leases.is_empty() {
+            self.method = first(&self.config);
+        }
         if self.gateway.is_some_and(|gateway| !is_public(gateway.local)) {
             self.probe = Some(now + PROBE);
             self.want(Request::ExternalAddress);
             self.want_all_ports();
         }
+    }
+
+    /// Asks by the next method, if there is one and nothing was granted by this one. False when there is not.
+    fn try_next_method(&mut self, cause: &Cause) -> bool {
+        let next = self.config.methods.iter().copied().skip_while(|method| *method != self.method).nth(1);
+        let Some(next) = next.filter(|_| self.leases.is_empty() && !self.stopped) else { return false };
+        self.method = next;
+        self.before.get_or_insert_with(|| cause.clone());
+        self.epoch = Epoch::default();
+        self.external = None;
+        self.in_flight = None;
+        self.queue.clear();
+        self.want(Request::ExternalAddress);
+        self.want_all_ports();
+        true
     }
 
     fn want_all_ports(&mut self) {
@@ -198,8 +235,8 @@ impl Mapper {
             && let Some(gateway) = self.gateway
             && let Some(request) = self.queue.pop_front()
         {
-            self.in_flight = Some(InFlight::new(request, now));
-            self.commands.push_back(Command::Send { gateway, request });
+            self.in_flight = Some(InFlight::new(request, self.method, now));
+            self.commands.push_back(Command::Send { gateway, method: self.method, request });
         }
         if self.stopped && self.in_flight.is_none() && self.release.take().is_some() {
             self.commands.push_back(Command::Released);
@@ -219,7 +256,7 @@ impl Mapper {
     }
 
     fn on_answer(&mut self, answer: Answer, now: Instant) {
-        let lost = self.epoch.note(answer.epoch, now);
+        let lost = answer.epoch.is_some_and(|epoch| self.epoch.note(epoch, now));
         let expected = self.in_flight.as_ref().map(|sent| sent.request);
         match (answer.body, expected) {
             (AnswerBody::ExternalAddress(address), _) => {
@@ -288,9 +325,14 @@ impl Mapper {
     /// The request on its way has failed. What was granted before stays until it ends.
     fn give_up(&mut self, cause: Cause, now: Instant) {
         let Some(sent) = self.in_flight.take() else { return };
-        if self.stopped {
+        if self.stopped || is_of_the_method(&cause, sent.request) && self.try_next_method(&cause) {
             return;
         }
+        // That nobody speaks the last method says less than what was heard by another.
+        let cause = match (cause, self.before.take()) {
+            (Cause::NoAnswer(_), Some(before)) => before,
+            (cause, _) => cause,
+        };
         match (sent.request, &cause) {
             (Request::Map { port, .. }, Cause::Refused { .. }) => {
                 self.leases.remove(&port);
@@ -332,6 +374,10 @@ impl Mapper {
         if due(self.probe) {
             self.probe = Some(now + PROBE);
             self.want(Request::ExternalAddress);
+            // Without an epoch nobody tells that the router forgot: it is told again what it may know.
+            if self.method == Method::Upnp {
+                self.want_all_ports();
+            }
         }
         let due: Vec<Port> = self.leases.iter().filter(|(_, lease)| !self.stopped && due(lease.renew)).map(|(port, _)| *port).collect();
         for port in due {
@@ -354,7 +400,10 @@ impl Mapper {
             Again::GiveUp => return self.give_up(cause, now),
             Again::Send { silent } => silent,
         };
-        self.commands.push_back(Command::Send { gateway, request });
+        if silent && self.try_next_method(&cause) {
+            return;
+        }
+        self.commands.push_back(Command::Send { gateway, method: self.method, request });
         if silent && !self.stopped {
             self.blame_all(&cause);
         }
@@ -386,6 +435,22 @@ impl Mapper {
                 self.commands.push_back(Command::Changed { port: *port, mapping });
             }
         }
+    }
+}
+
+fn first(config: &Config) -> Method {
+    config.methods.first().copied().unwrap_or(Method::NatPmp)
+}
+
+/// Whether another method may do better: this one is not spoken there, or not enough of it.
+fn is_of_the_method(cause: &Cause, request: Request) -> bool {
+    match cause {
+        Cause::NoAnswer(_) | Cause::Ignored(_) => true,
+        Cause::Refused { refusal: Refusal::UnsupportedVersion | Refusal::UnsupportedOpcode, .. } => true,
+        // It has no outer address by any method.
+        Cause::Refused { refusal: Refusal::NetworkFailure, .. } => false,
+        Cause::Refused { .. } => request == Request::ExternalAddress,
+        _ => false,
     }
 }
 

@@ -6,8 +6,8 @@
 //!                                          (Mapper, pure)
 //! ```
 //!
-//! The first form speaks NAT-PMP (RFC 6886). PCP and UPnP will be further [`Method`]s: the [`Mapper`] asks in the nouns of this file, and only
-//! [`driver`] knows how a request looks on the wire.
+//! NAT-PMP (RFC 6886) is asked first, and UPnP where nobody speaks it. PCP will be a further [`Method`]: the [`Mapper`] asks in the nouns of
+//! this file, and only [`driver`] knows how a request looks on the wire.
 mod address;
 mod command;
 pub mod driver;
@@ -70,12 +70,15 @@ pub struct Gateway {
 pub enum Method {
     /// RFC 6886.
     NatPmp,
+    /// UPnP Internet Gateway Device, WANIPConnection or WANPPPConnection.
+    Upnp,
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NatPmp => "NAT-PMP",
+            Self::Upnp => "UPnP",
         })
     }
 }
@@ -129,7 +132,7 @@ pub enum Cause {
     #[error("no default route")]
     NoRoute,
     /// Silence, or a closed port.
-    #[error("no answer: NAT-PMP/PCP is disabled on the router {0}")]
+    #[error("no answer: neither NAT-PMP nor UPnP is enabled on the router {0}")]
     NoAnswer(Ipv4Addr),
     /// It told its address, but silence followed a mapping request.
     #[error("the router {0} answers, but not to requests for a mapping")]
@@ -163,7 +166,7 @@ pub enum Cause {
     Released,
 }
 
-/// Result codes of RFC 6886 §3.5.
+/// Result codes of RFC 6886 §3.5, and what UPnP says in their sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 1.
@@ -181,8 +184,11 @@ pub enum Refusal {
     /// 5.
     #[error("it does not know this request")]
     UnsupportedOpcode,
+    /// An error of UPnP without counterpart there (WANIPConnection:2 §2.4, UPnP Device Architecture §3.2.2).
+    #[error("by the UPnP error {0}")]
+    Upnp(u16),
     /// Any other.
-    #[error("for a reason unknown to RFC 6886")]
+    #[error("for a reason that is not in the book")]
     Other,
 }
 
@@ -205,8 +211,8 @@ pub enum Request {
 /// What the router said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// Seconds since the router's mapping table began (RFC 6886 §3.6).
-    pub epoch: u32,
+    /// Seconds since the router's mapping table began (RFC 6886 §3.6), where the method tells.
+    pub epoch: Option<u32>,
     /// The rest.
     pub body: AnswerBody,
 }

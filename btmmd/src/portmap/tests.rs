@@ -19,8 +19,13 @@ struct Bench {
 
 impl Bench {
     fn new(ports: &[Port]) -> Self {
+        Self::by(&[Method::NatPmp], ports)
+    }
+
+    fn by(methods: &'static [Method], ports: &[Port]) -> Self {
         let now = Instant::now();
-        Self { mapper: Mapper::new(Config::new(ports.to_vec())), now, boot: now, commands: Vec::new() }
+        let config = Config { methods, ..Config::new(ports.to_vec()) };
+        Self { mapper: Mapper::new(config), now, boot: now, commands: Vec::new() }
     }
 
     fn give(&mut self, input: Input) {
@@ -32,7 +37,8 @@ impl Bench {
 
     fn answer(&mut self, body: AnswerBody) {
         let epoch = u32::try_from(self.now.duration_since(self.boot).as_secs()).unwrap();
-        self.give(Input::Answer { router: ROUTER, answer: Answer { epoch, body } });
+        let (router, method) = (ROUTER, Method::NatPmp);
+        self.give(Input::Answer { router, method, answer: Answer { epoch: Some(epoch), body } });
     }
 
     fn external(&mut self, address: Ipv4Addr) {
@@ -90,7 +96,7 @@ fn one_request_at_a_time_and_then_the_router_forwards() {
     bench.external(PUBLIC);
     assert_eq!(bench.sent(), [map(IKE, 4500)]);
     bench.mapped(IKE, 4501, 3600);
-    assert_eq!(bench.commands[0], Command::Send { gateway: HOME, request: map(BASE, 4500) });
+    assert_eq!(bench.commands[0], Command::Send { gateway: HOME, method: Method::NatPmp, request: map(BASE, 4500) });
     let mapping =
         Mapping::Mapped { external: SocketAddrV4::new(PUBLIC, 4501), lifetime: Duration::from_secs(3600), method: Method::NatPmp };
     assert_eq!(bench.commands[1], Command::Changed { port: IKE, mapping });
@@ -152,7 +158,7 @@ fn silence_is_asked_nine_times_reported_after_four_and_tried_again_later() {
     assert_eq!(bench.sent().len(), 0, "given up");
     assert_eq!(bench.tick(), "try port mapping again");
     assert_eq!(bench.sent(), [Request::ExternalAddress]);
-    assert_eq!(Cause::NoAnswer(ROUTER).to_string(), "no answer: NAT-PMP/PCP is disabled on the router 192.168.1.1");
+    assert_eq!(Cause::NoAnswer(ROUTER).to_string(), "no answer: neither NAT-PMP nor UPnP is enabled on the router 192.168.1.1");
 }
 
 #[test]
@@ -160,7 +166,7 @@ fn a_closed_port_is_an_answer_and_backs_off_to_a_quarter_of_an_hour() {
     let mut bench = Bench::at_home(&[IKE]);
     let mut waits = Vec::new();
     for _ in 0..8 {
-        bench.give(Input::Unreachable { router: ROUTER });
+        bench.give(Input::Unreachable { router: ROUTER, method: Method::NatPmp });
         assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::NoAnswer(ROUTER)));
         let before = bench.now;
         assert_eq!(bench.tick(), "try port mapping again");
@@ -187,7 +193,7 @@ fn a_private_outer_address_is_double_nat_and_maps_nothing() {
 fn a_refusal_is_for_its_port_alone_and_named() {
     let mut bench = Bench::at_home(&[IKE, BASE]);
     bench.external(PUBLIC);
-    bench.give(Input::Refused { router: ROUTER, refusal: Refusal::OutOfResources });
+    bench.give(Input::Refused { router: ROUTER, method: Method::NatPmp, refusal: Refusal::OutOfResources });
     bench.mapped(BASE, 4500, 7200);
     let Mapping::None(cause) = bench.mapper.mapping(IKE) else { panic!("mapped") };
     assert_eq!(cause.to_string(), "the router 192.168.1.1 refused: out of resources: it can keep no more mappings");
@@ -222,8 +228,8 @@ fn a_new_router_gets_the_request_and_the_old_one_its_mapping_back() {
     let cafe = Gateway { address: Ipv4Addr::new(10, 9, 0, 1), local: Ipv4Addr::new(10, 9, 0, 23) };
     bench.give(Input::Gateway(Some(cafe)));
     let back = Request::Map { port: IKE, external: 0, lifetime: 0 };
-    assert_eq!(bench.commands[0], Command::Send { gateway: HOME, request: back });
-    assert_eq!(bench.commands[1], Command::Send { gateway: cafe, request: Request::ExternalAddress });
+    assert_eq!(bench.commands[0], Command::Send { gateway: HOME, method: Method::NatPmp, request: back });
+    assert_eq!(bench.commands[1], Command::Send { gateway: cafe, method: Method::NatPmp, request: Request::ExternalAddress });
     bench.mapped(IKE, 4500, 7200);
     assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::Asking(cafe.address)), "an answer of the old router counts for nothing");
 }
@@ -315,11 +321,135 @@ fn an_announcement_is_followed_by_a_question_once_a_second() {
 #[test]
 fn an_announcement_ends_the_wait_of_a_failure() {
     let mut bench = Bench::at_home(&[IKE]);
-    bench.give(Input::Unreachable { router: ROUTER });
+    bench.give(Input::Unreachable { router: ROUTER, method: Method::NatPmp });
     bench.commands.clear();
     bench.give(Input::Announced { router: ROUTER });
     assert_eq!(bench.sent(), [Request::ExternalAddress]);
     bench.external(PUBLIC);
     bench.mapped(IKE, 4500, 7200);
     assert!(bench.mapper.mapping(IKE).external().is_some());
+}
+
+/// A mapper that may ask by UPnP as well.
+fn by_any(ports: &[Port]) -> Bench {
+    let mut bench = Bench::by(&[Method::NatPmp, Method::Upnp], ports);
+    bench.give(Input::Gateway(Some(HOME)));
+    bench
+}
+
+/// Who was asked what.
+fn asked(bench: &mut Bench) -> Vec<(Method, Request)> {
+    let taken = std::mem::take(&mut bench.commands).into_iter();
+    let sent = |command| match command {
+        Command::Send { method, request, .. } => Some((method, request)),
+        _ => None,
+    };
+    taken.filter_map(sent).collect()
+}
+
+fn upnp(bench: &mut Bench, body: AnswerBody) {
+    bench.give(Input::Answer { router: ROUTER, method: Method::Upnp, answer: Answer { epoch: None, body } });
+}
+
+fn nobody(bench: &mut Bench, method: Method) {
+    bench.give(Input::Unreachable { router: ROUTER, method });
+}
+
+#[test]
+fn a_router_that_does_not_speak_nat_pmp_is_asked_by_upnp() {
+    let mut bench = by_any(&[IKE]);
+    nobody(&mut bench, Method::NatPmp);
+    assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::Asking(ROUTER)), "not the last word");
+    assert_eq!(asked(&mut bench), [(Method::NatPmp, Request::ExternalAddress), (Method::Upnp, Request::ExternalAddress)]);
+    upnp(&mut bench, AnswerBody::ExternalAddress(PUBLIC));
+    assert_eq!(asked(&mut bench), [(Method::Upnp, map(IKE, 4500))]);
+    upnp(&mut bench, AnswerBody::Mapped { port: IKE, external: 4777, lifetime: 7200 });
+    let (external, lifetime) = (SocketAddrV4::new(PUBLIC, 4777), Duration::from_secs(7200));
+    assert_eq!(bench.mapper.mapping(IKE), Mapping::Mapped { external, lifetime, method: Method::Upnp });
+    assert_eq!(bench.mapper.mapping(IKE).to_string(), "203.0.113.7:4777 (mapped by UPnP)");
+}
+
+#[test]
+fn silence_and_half_an_answer_are_tried_by_upnp_too_and_a_late_word_counts_for_nothing() {
+    let mut silent = by_any(&[IKE]);
+    let start = silent.now;
+    while !asked(&mut silent).contains(&(Method::Upnp, Request::ExternalAddress)) {
+        assert_eq!(silent.tick(), "ask the router again");
+    }
+    assert_eq!(silent.now - start, Duration::from_millis(3750));
+    silent.external(PUBLIC);
+    nobody(&mut silent, Method::NatPmp);
+    assert_eq!(asked(&mut silent), []);
+
+    let mut half = by_any(&[IKE]);
+    half.external(PUBLIC);
+    while !asked(&mut half).contains(&(Method::Upnp, Request::ExternalAddress)) {
+        half.tick();
+    }
+    nobody(&mut half, Method::Upnp);
+    assert_eq!(half.mapper.mapping(IKE), Mapping::None(Cause::Ignored(ROUTER)), "what was heard says more than nothing");
+}
+
+#[test]
+fn a_router_that_speaks_neither_is_named_and_asked_by_both_again_later() {
+    let mut bench = by_any(&[IKE]);
+    for wait in [15, 30] {
+        nobody(&mut bench, Method::NatPmp);
+        nobody(&mut bench, Method::Upnp);
+        assert_eq!(bench.mapper.mapping(IKE), Mapping::None(Cause::NoAnswer(ROUTER)));
+        bench.commands.clear();
+        let before = bench.now;
+        assert_eq!(bench.tick(), "try port mapping again");
+        assert_eq!((bench.now - before).as_secs(), wait);
+        assert_eq!(asked(&mut bench), [(Method::NatPmp, Request::ExternalAddress)]);
+    }
+}
+
+#[test]
+fn what_is_refused_for_a_reason_is_not_asked_by_another_method() {
+    let mut bench = by_any(&[IKE]);
+    bench.external(PUBLIC);
+    bench.commands.clear();
+    bench.give(Input::Refused { router: ROUTER, method: Method::NatPmp, refusal: Refusal::NotAuthorized });
+    assert_eq!(asked(&mut bench), []);
+    let mut nested = by_any(&[IKE]);
+    nested.commands.clear();
+    nested.external(Ipv4Addr::new(10, 0, 0, 2));
+    assert_eq!(asked(&mut nested), [], "two NATs are two by any method");
+}
+
+/// A mapper whose router forwards by UPnP.
+fn mapped_by_upnp() -> Bench {
+    let mut bench = by_any(&[IKE]);
+    nobody(&mut bench, Method::NatPmp);
+    upnp(&mut bench, AnswerBody::ExternalAddress(PUBLIC));
+    upnp(&mut bench, AnswerBody::Mapped { port: IKE, external: 4500, lifetime: 7200 });
+    bench.commands.clear();
+    bench
+}
+
+#[test]
+fn a_router_without_an_epoch_is_told_its_mappings_again_every_five_minutes() {
+    let mut bench = mapped_by_upnp();
+    assert_eq!(bench.tick(), "see whether the router restarted");
+    upnp(&mut bench, AnswerBody::ExternalAddress(PUBLIC));
+    upnp(&mut bench, AnswerBody::Mapped { port: IKE, external: 4500, lifetime: 7200 });
+    assert_eq!(asked(&mut bench), [(Method::Upnp, Request::ExternalAddress), (Method::Upnp, map(IKE, 4500))]);
+}
+
+#[test]
+fn what_upnp_made_is_kept_up_and_given_back_by_upnp_but_never_to_a_router_that_was_left() {
+    let mut bench = mapped_by_upnp();
+    bench.give(Input::Refresh);
+    assert_eq!(asked(&mut bench), [(Method::Upnp, Request::ExternalAddress)]);
+    nobody(&mut bench, Method::Upnp);
+    assert!(bench.mapper.mapping(IKE).external().is_some(), "until it ends");
+    bench.commands.clear();
+    bench.give(Input::Stop);
+    assert_eq!(asked(&mut bench), [(Method::Upnp, Request::Map { port: IKE, external: 0, lifetime: 0 })]);
+
+    let mut left = mapped_by_upnp();
+    let cafe = Gateway { address: ROUTER, local: Ipv4Addr::new(192, 168, 1, 77) };
+    left.give(Input::Gateway(Some(cafe)));
+    assert_eq!(asked(&mut left), [(Method::NatPmp, Request::ExternalAddress)]);
 }

@@ -31,7 +31,7 @@ impl Session {
 
     async fn perform_mapper(&mut self, command: portmap::Command) {
         match command {
-            portmap::Command::Send { gateway, request } => self.doors.router.send(gateway, request).await,
+            portmap::Command::Send { gateway, method, request } => self.doors.router.send(gateway, method, request).await,
             portmap::Command::Changed { port, mapping } if port.transport == portmap::Transport::Udp => {
                 info!(%mapping, "port mapping");
                 self.advertise();

@@ -211,7 +211,7 @@ impl Session {
             add(Severity::Error, "this machine is not published".to_owned(), cause, "other machines may not find it until this is mended");
         }
         if let (true, Mapping::None(cause)) = (self.config.port_mapping.enabled, self.mapping()) {
-            let step = "machines elsewhere cannot begin a tunnel to this one: enable NAT-PMP on the router or forward UDP 4500";
+            let step = "machines elsewhere cannot begin a tunnel to this one: enable NAT-PMP or UPnP on the router, or forward UDP 4500";
             add(Severity::Warning, "no port mapping".to_owned(), &cause.to_string(), step);
         }
         findings.extend(self.roster.finding());
