@@ -1,5 +1,8 @@
 //! NAT-PMP and UPnP against the real miniupnpd, on routers made of namespaces.
 
+#[path = "netns_portmap/igd.rs"]
+mod igd;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,6 +11,7 @@ use std::time::{Duration, Instant};
 use btmm_tests::lab::{Node, Options, Running, TwoHomes};
 use btmmd::portmap::driver::Driver;
 use btmmd::portmap::{Cause, Command, Config, Gateway, Input, Mapper, Mapping, Method, Port, Refusal, Transport};
+use igd::Igd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const IKE: Port = Port { transport: Transport::Udp, number: 4500 };
@@ -320,17 +324,50 @@ fn a_router_that_forbids_the_port_by_upnp_is_quoted() {
     });
 }
 
+const EXTERNAL: &str = "<NewExternalIPAddress>203.0.113.9</NewExternalIPAddress>";
+
+/// A gateway that keeps no lease (WANIPConnection:2 §2.4.16, error 725).
+fn permanent_only(action: &str, arguments: &str) -> Result<&'static str, u16> {
+    match action {
+        "GetExternalIPAddress" => Ok(EXTERNAL),
+        "AddPortMapping" if !arguments.contains(">0</NewLeaseDuration>") => Err(725),
+        _ => Ok(""),
+    }
+}
+
+#[test]
+fn a_router_that_knows_no_leases_gets_a_mapping_for_ever_and_has_it_taken_back() {
+    let homes = without_nat_pmp();
+    let igd = Igd::start(&homes.router_a.node, HOME_A.address, permanent_only);
+    with_client(&homes.imac, HOME_A, Config::new(vec![IKE]), |client| {
+        assert_eq!(client.mapped(IKE), SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 9), 4500));
+        client.stop();
+    });
+    let asked = igd.asked();
+    let actions: Vec<&str> = asked.iter().filter_map(|asked| asked.split(' ').next()).collect();
+    assert_eq!(actions, ["GetExternalIPAddress", "AddPortMapping", "AddPortMapping", "DeletePortMapping"]);
+    assert!(asked[3].contains(">4500</NewExternalPort>"), "{}", asked[3]);
+}
+
+#[test]
+fn an_error_of_upnp_is_quoted_with_its_number() {
+    let homes = without_nat_pmp();
+    let script = |action: &str, _: &str| if action == "AddPortMapping" { Err(501) } else { Ok(EXTERNAL) };
+    let _igd = Igd::start(&homes.router_a.node, HOME_A.address, script);
+    with_client(&homes.imac, HOME_A, Config::new(vec![IKE]), |client| {
+        assert_eq!(client.cause(SOON).to_string(), "the router 192.168.1.1 refused: by the UPnP error 501");
+    });
+}
+
 #[test]
 fn another_box_of_the_home_that_speaks_upnp_is_not_asked() {
     let homes = without_nat_pmp();
-    // The laptop's router, beside imac's: it would forward, if it were asked.
     homes.visit().unwrap();
-    homes.laptop.ip("link set eth0 up").unwrap();
-    let _box =
-        miniupnpd(&homes.laptop, ("eth0", "eth1"), &format!("enable_natpmp=no\nenable_upnp=yes\n{ALLOWED}"), "HTTP listening on port");
+    let igd = Igd::start(&homes.laptop, Ipv4Addr::new(192, 168, 1, 30), permanent_only);
     with_client(&homes.imac, HOME_A, Config::new(vec![IKE]), |client| {
         assert_eq!(client.cause(SOON), Cause::NoAnswer(HOME_A.address));
     });
+    assert_eq!(igd.asked(), Vec::<String>::new());
 }
 
 #[test]

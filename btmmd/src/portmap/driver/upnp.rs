@@ -22,7 +22,7 @@ const SSDP: u16 = 1900;
 const EVERYBODY: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 /// How long the router may take to say where its services are: asked by its address, then with everybody else. A firewall on this machine
 /// lets an answer to the first in.
-const SEARCHES: [(bool, Duration); 2] = [(true, Duration::from_millis(2500)), (false, Duration::from_millis(3500))];
+const SEARCHES: [(bool, Duration); 2] = [(true, Duration::from_millis(2500)), (false, Duration::from_millis(5000))];
 /// A router that is slower than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the owner reads in the router's list of mappings.
