@@ -1,12 +1,13 @@
 //! The session's doors to the outside, and what comes in by them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use crate::account::key::MachineKey;
 use crate::account::roster::Roster;
+use crate::clock::Jumps;
 use crate::control::request::{Answer, Caller};
 use crate::control::secrets::{RealmTickets, TicketWanted};
 use crate::datapath::DatapathError;
@@ -48,6 +49,8 @@ pub(super) enum Event {
     TicketWanted(Caller, TicketWanted, Answer<RealmTickets>),
     /// The token has made a signature that a tunnel waits for.
     Signed,
+    /// The wall clock jumped, and how long the machine slept, if it did; or nobody will tell any more.
+    ClockJumped(std::io::Result<Duration>),
     /// A timer.
     Timeout,
 }
@@ -61,6 +64,8 @@ pub(super) struct Doors {
     /// Absent when switched off by configuration, or there is no stub.
     pub resolved: Option<resolver::linux::Registration>,
     pub router: portmap::driver::Driver,
+    /// Absent when the kernel does not tell, or no more.
+    pub jumps: Option<Jumps>,
     pub kernel: mpsc::Receiver<KernelEvent>,
     pub network: watch::Receiver<Arc<Snapshot>>,
     pub zone: mpsc::UnboundedReceiver<rendezvous::Event>,
@@ -72,7 +77,7 @@ pub(super) struct Doors {
 impl Doors {
     /// The next event. Cancel safe. `timeout` is the next timer of anything in the session.
     pub async fn next(&mut self, timeout: Option<Instant>) -> Event {
-        let Self { sockets, waiting_room, stub, resolved, router, kernel, network, zone, inbox, key } = self;
+        let Self { sockets, waiting_room, stub, resolved, router, jumps, kernel, network, zone, inbox, key } = self;
         let timer = async {
             match timeout {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -91,6 +96,12 @@ impl Doors {
                 None => std::future::pending().await,
             }
         };
+        let jump = async {
+            match jumps.as_mut() {
+                Some(jumps) => jumps.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             datagram = sockets.recv() => datagram.map_or_else(Event::SocketsFailed, Event::Datagram),
             packet = waiting_room.recv() => packet.map_or_else(Event::WaitingRoomFailed, |(packet, at)| Event::Held(packet, at)),
@@ -102,6 +113,7 @@ impl Doors {
             input = router.next() => Event::Router(input),
             Some(event) = inbox.recv() => event,
             () = key.signed() => Event::Signed,
+            jumped = jump => Event::ClockJumped(jumped),
             () = timer => Event::Timeout,
         }
     }

@@ -38,6 +38,9 @@ use crate::resolver::{self, Stub};
 use crate::xfrm::Xfrm;
 use crate::xfrm::port::{KernelEvent, SaEntry, SaId, SaSpec, inner_mtu};
 
+/// Sleep that is shorter leaves nothing behind.
+const NAP: Duration = Duration::from_secs(1);
+
 /// What is told of the session and kept by no part of it.
 #[derive(Default)]
 pub(super) struct Told {
@@ -137,6 +140,7 @@ impl Session {
             Event::Ticket(done) => self.ticket_came(done.0, done.1),
             Event::TicketWanted(caller, wanted, answer) => self.ticket_wanted(caller, wanted, answer),
             Event::Signed => self.ike.handle(ike::Input::Signed, now),
+            Event::ClockJumped(slept) => self.clock_jumped(slept, now),
             Event::Timeout => self.timeout(now),
         }
         self.settle().await;
@@ -260,12 +264,32 @@ impl Session {
             return;
         }
         info!("the network changed");
+        self.doubt_all_paths(now);
+    }
+
+    /// Nothing that was known of the world outside may be true any more: all of it is asked again.
+    fn doubt_all_paths(&mut self, now: Instant) {
         self.rendezvous.network_changed();
         // Which of a peer's addresses can be tried depends on ours.
         let peers: Vec<MachineName> = self.engine.peers().map(|peer| peer.name().clone()).collect();
         peers.iter().for_each(|peer| self.tell_places(peer));
         self.ike.handle(ike::Input::NetworkChanged, now);
         self.mapper.handle(portmap::Input::Refresh, now);
+    }
+
+    /// A machine that slept does not know by its timers that its peers have given it up.
+    fn clock_jumped(&mut self, slept: std::io::Result<Duration>, now: Instant) {
+        match slept {
+            Ok(slept) if slept >= NAP => {
+                info!(seconds = slept.as_secs(), "awake again");
+                self.doubt_all_paths(now);
+            }
+            Ok(_) => debug!("the clock was set"),
+            Err(error) => {
+                warn!(%error, "sleep will not be noticed");
+                self.doors.jumps = None;
+            }
+        }
     }
 
     /// Tells IKE where else a peer may be, if it is up.

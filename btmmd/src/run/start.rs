@@ -23,7 +23,7 @@ use crate::account::driver::Member;
 use crate::account::identity::Identity;
 use crate::account::roster::Roster;
 use crate::account::tls::OwnCertificate;
-use crate::clock;
+use crate::clock::{self, Jumps};
 use crate::config::Config;
 use crate::config::value::{LogLevel, Resolved};
 use crate::datapath::holding::{Holding, Limits};
@@ -95,6 +95,7 @@ impl Session {
                 stub: stub_driver,
                 resolved: None,
                 router: portmap::driver::Driver::new(),
+                jumps: Jumps::watch().inspect_err(|error| warn!(%error, "sleep will not be noticed")).ok(),
                 kernel,
                 network,
                 zone,

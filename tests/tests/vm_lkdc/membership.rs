@@ -112,6 +112,10 @@ pub(super) fn renewed(lab: &Lab, daemons: &mut Account) -> Result<()> {
     // A certificate that is new takes a new session: the first tunnel of the daemon may be cut for it.
     eventually("a ticket by certificate", || Ok(laptop.kinit_by_certificate(&[&lab.user()]).ok()))?;
     lab.tell("the new certificate is believed");
+    // The kernel tells of a clock that was set and of one that stood still in sleep by the same word.
+    imac.node.run("date --set '+1 second'")?;
+    daemons.imac.wait_for("the clock was set", Duration::from_secs(10))?;
+    lab.tell("imac: the clock was set, and btmmd heard of it");
     Ok(())
 }
 
