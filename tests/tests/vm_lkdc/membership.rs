@@ -113,7 +113,7 @@ pub(super) fn renewed(lab: &Lab, daemons: &mut Account) -> Result<()> {
     eventually("a ticket by certificate", || Ok(laptop.kinit_by_certificate(&[&lab.user()]).ok()))?;
     lab.tell("the new certificate is believed");
     // The kernel tells of a clock that was set and of one that stood still in sleep by the same word.
-    imac.node.run("date --set '+1 second'")?;
+    imac.node.run("date --set +1second")?;
     daemons.imac.wait_for("the clock was set", Duration::from_secs(10))?;
     lab.tell("imac: the clock was set, and btmmd heard of it");
     Ok(())
