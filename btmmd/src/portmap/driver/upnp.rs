@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use futures::stream::FuturesUnordered;
 use igd_next::aio::Gateway as Device;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddAnyPortError, AddPortError, GetExternalIpError, PortMappingProtocol, RemovePortError, RequestError, SearchOptions};
+use tokio::sync::Mutex;
 
 use crate::portmap::{Answer, AnswerBody, Gateway, Input, Method, Port, Refusal, Request, Transport};
 
@@ -38,7 +39,8 @@ pub(super) struct Upnp {
 /// What is known of the present router.
 #[derive(Default)]
 struct Known {
-    device: Option<(Gateway, Device<Tokio>)>,
+    of: Option<Gateway>,
+    device: Option<Device<Tokio>>,
     /// The outer port that it forwards to each of ours.
     granted: BTreeMap<Port, u16>,
 }
@@ -55,7 +57,9 @@ impl Upnp {
     pub fn ask(&mut self, gateway: Gateway, request: Request) {
         let known = self.known.clone();
         self.work.push(Box::pin(async move {
-            let asked = tokio::time::timeout(PATIENCE, attempt(&known, gateway, request)).await.unwrap_or(Err(Trouble::Silent));
+            // One question after the other: what is given back may be what the one before is about to get.
+            let mut known = known.lock().await;
+            let asked = tokio::time::timeout(PATIENCE, attempt(&mut known, gateway, request)).await.unwrap_or(Err(Trouble::Silent));
             let (router, method) = (gateway.address, Method::Upnp);
             match asked {
                 Ok(body) => Input::Answer { router, method, answer: Answer { epoch: None, body } },
@@ -74,23 +78,24 @@ impl Upnp {
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    // Each field is replaced as a whole.
-    known.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Asks the device that is known, which may have other addresses after a restart, and else the one that is found.
-async fn attempt(known: &Mutex<Known>, gateway: Gateway, request: Request) -> Result<AnswerBody, Trouble> {
-    let device = lock(known).device.clone().filter(|(of, _)| *of == gateway);
-    if let Some((_, device)) = device {
+async fn attempt(known: &mut Known, gateway: Gateway, request: Request) -> Result<AnswerBody, Trouble> {
+    if known.of != Some(gateway) {
+        *known = Known { of: Some(gateway), ..Known::default() };
+    }
+    if let Some(device) = known.device.take() {
         match perform(known, &device, gateway, request).await {
-            Err(Trouble::Silent) => lock(known).device = None,
-            done => return done,
+            Err(Trouble::Silent) => {}
+            done => {
+                known.device = Some(device);
+                return done;
+            }
         }
     }
     let device = discover(gateway).await?;
-    lock(known).device = Some((gateway, device.clone()));
-    perform(known, &device, gateway, request).await
+    let done = perform(known, &device, gateway, request).await;
+    known.device = Some(device);
+    done
 }
 
 async fn discover(gateway: Gateway) -> Result<Device<Tokio>, Trouble> {
@@ -109,15 +114,14 @@ async fn discover(gateway: Gateway) -> Result<Device<Tokio>, Trouble> {
     Err(Trouble::Silent)
 }
 
-async fn perform(known: &Mutex<Known>, device: &Device<Tokio>, gateway: Gateway, request: Request) -> Result<AnswerBody, Trouble> {
+async fn perform(known: &mut Known, device: &Device<Tokio>, gateway: Gateway, request: Request) -> Result<AnswerBody, Trouble> {
     match request {
         Request::ExternalAddress => match device.get_external_ip().await? {
             IpAddr::V4(address) => Ok(AnswerBody::ExternalAddress(address)),
             IpAddr::V6(_) => Err(Trouble::Refused(Refusal::Other)),
         },
         Request::Map { port, lifetime: 0, .. } => {
-            let granted = lock(known).granted.remove(&port);
-            if let Some(external) = granted {
+            if let Some(external) = known.granted.remove(&port) {
                 match device.remove_port(protocol(port), external).await {
                     Ok(()) | Err(RemovePortError::NoSuchPortMapping) => {}
                     Err(error) => return Err(error.into()),
@@ -127,7 +131,7 @@ async fn perform(known: &Mutex<Known>, device: &Device<Tokio>, gateway: Gateway,
         }
         Request::Map { port, external, lifetime } => {
             let external = map(device, port, external, SocketAddr::from((gateway.local, port.number)), lifetime).await?;
-            lock(known).granted.insert(port, external);
+            known.granted.insert(port, external);
             Ok(AnswerBody::Mapped { port, external, lifetime })
         }
     }
