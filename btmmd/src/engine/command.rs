@@ -75,10 +75,6 @@ pub enum Input {
     TunnelUp {
         /// Whom.
         peer: MachineName,
-        /// Our outer address.
-        local: SocketAddr,
-        /// The peer's outer address.
-        remote: SocketAddr,
     },
     /// An established tunnel ended.
     TunnelDown {

@@ -86,7 +86,7 @@ impl Engine {
             Input::Introduced(member) => self.add(member),
             Input::Packet { destination } => self.want_address(destination, now),
             Input::Advertised { peer, candidates } => self.with(&peer, |p, _, out| p.advertised(candidates, now, out)),
-            Input::TunnelUp { peer, local, remote } => self.with(&peer, |p, _, out| p.up(local, remote, now, out)),
+            Input::TunnelUp { peer } => self.with(&peer, |p, _, out| p.up(now, out)),
             Input::TunnelDown { peer, cause } => self.with(&peer, |p, _, out| p.down(cause, now, out)),
             Input::TunnelFailed { peer, cause } => self.with(&peer, |p, _, out| p.failed(cause, now, out)),
             Input::Usage { peer, packets } => self.with(&peer, |p, s, out| p.used(packets, now, s, out)),

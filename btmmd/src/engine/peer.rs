@@ -29,14 +29,10 @@ pub enum Tunnel {
         /// When the rendezvous was asked last whether the peer has moved.
         asked: Option<Instant>,
     },
-    /// States are in the kernel.
+    /// States are in the kernel. Where they lead, IKE knows.
     Up {
         /// Since when.
         since: Instant,
-        /// Our outer address.
-        local: SocketAddr,
-        /// The peer's.
-        remote: SocketAddr,
         /// Packets carried when last measured.
         packets: u64,
         /// When that last changed.
@@ -126,13 +122,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn up(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant, out: &mut Out) {
+    pub(super) fn up(&mut self, now: Instant, out: &mut Out) {
         self.last_failure = None;
         let (since, packets, active) = match self.tunnel {
             Tunnel::Up { since, packets, active, .. } => (since, packets, active),
             _ => (now, 0, now),
         };
-        self.tunnel = Tunnel::Up { since, local, remote, packets, active, measured: now };
+        self.tunnel = Tunnel::Up { since, packets, active, measured: now };
         out.push_back(Command::Ready { inner: self.inner(), ready: true });
         self.announce(out);
         self.tell_places(out);

@@ -51,7 +51,7 @@ impl Bench {
     }
 
     fn bring_up(&mut self) -> Vec<Command> {
-        self.give(Input::TunnelUp { peer: imac(), local: "192.168.1.5:4500".parse().unwrap(), remote: outer(1) })
+        self.give(Input::TunnelUp { peer: imac() })
     }
 }
 

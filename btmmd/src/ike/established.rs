@@ -265,7 +265,8 @@ impl Established {
         match self.pending.take() {
             None | Some(Pending::Probe { asked: false }) => After::Stays(self),
             Some(Pending::Probe { asked: true }) => {
-                t.commands.push_back(Command::Alive { peer: self.peer.name.clone(), rtt });
+                let (peer, remote) = (self.peer.name.clone(), self.channel.path.remote);
+                t.commands.push_back(Command::Alive { peer, remote, rtt });
                 After::Stays(self)
             }
             Some(Pending::DeleteChild(spi)) => {

@@ -160,6 +160,8 @@ pub enum Command {
     Alive {
         /// The peer's name.
         peer: String,
+        /// Where it is: its outer address and port.
+        remote: SocketAddr,
         /// Round-trip time, from the first transmission of the request to its answer.
         rtt: Duration,
     },

@@ -66,9 +66,9 @@ impl Session {
             ike::Command::Up { peer, local, remote, .. } => self.tunnel_up(&peer, local, remote),
             ike::Command::Down { peer, why } => self.tunnel_ended(&peer, why, true),
             ike::Command::Failed { peer, why } => self.tunnel_ended(&peer, why, false),
-            ike::Command::Alive { peer, rtt } => {
+            ike::Command::Alive { peer, remote, rtt } => {
                 if let Some(peer) = self.machine(&peer).and_then(|name| self.engine.peer(&name)) {
-                    self.pings.alive(peer, rtt);
+                    self.pings.alive(peer, remote, rtt);
                 }
             }
         }
@@ -217,6 +217,7 @@ impl Session {
     async fn move_sa(&mut self, sa: ike::SaRef, local: std::net::SocketAddr, remote: std::net::SocketAddr) {
         let id = sa_id(sa);
         let Some(spec) = self.states.get(&id).cloned() else { return };
+        self.keep_tunnels();
         if spec.local.ip() != local.ip() || spec.remote.ip() != remote.ip() {
             return self.remove(sa).await;
         }
@@ -233,7 +234,7 @@ impl Session {
         info!(peer = %name, "tunnel up");
         debug!(peer = %name, %local, %remote, "tunnel up");
         self.told.counters.tunnels_up += 1;
-        self.engine.handle(engine::Input::TunnelUp { peer: name.clone(), local, remote }, now);
+        self.engine.handle(engine::Input::TunnelUp { peer: name.clone() }, now);
         self.keep_tunnels();
         self.tickets.iter_mut().for_each(Tickets::look_again);
         if self.pings.up(&name, now) {

@@ -1,5 +1,6 @@
 //! People who wait for a sign of life.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::account::name::MachineName;
@@ -45,9 +46,8 @@ impl Pings {
         wanted
     }
 
-    /// The peer gave a sign of life.
-    pub fn alive(&mut self, peer: &Peer, rtt: Duration) {
-        let Tunnel::Up { remote, .. } = *peer.tunnel() else { return };
+    /// The peer gave a sign of life from `remote`.
+    pub fn alive(&mut self, peer: &Peer, remote: SocketAddr, rtt: Duration) {
         for waiting in self.take(peer.name(), true) {
             let pong = Pong {
                 machine: peer.name().to_string(),

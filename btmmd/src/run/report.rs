@@ -67,12 +67,12 @@ impl Session {
         let used = states.iter().filter(|state| state.reqid == peer.number()).map(|state| state.used).max();
         let online = !peer.candidates().is_empty();
         let tunnel = match (peer.tunnel(), association) {
-            (engine::Tunnel::Up { since, local, remote, .. }, Some(association)) => {
+            (engine::Tunnel::Up { since, .. }, Some(association)) => {
                 let carried = |wanted| self.carried(peer, states, wanted);
                 Tunnel::Up(Box::new(TunnelUp {
                     since: wall(*since),
-                    local: *local,
-                    remote: *remote,
+                    local: association.local,
+                    remote: association.remote,
                     nat: nat(association),
                     via: "direct".to_owned(),
                     bytes_in: carried(Direction::In),

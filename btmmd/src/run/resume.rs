@@ -12,8 +12,8 @@ use tracing::{debug, warn};
 use super::session::Session;
 use crate::account::name::MachineName;
 use crate::clock;
-use crate::engine::{Engine, Peer, Tunnel};
-use crate::ike;
+use crate::engine::{Peer, Tunnel};
+use crate::ike::{self, SaStatus};
 
 /// A tunnel that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,12 +44,7 @@ impl Resume {
     }
 
     /// Keeps which tunnels are up now. Not synced: that would hold up every tunnel, and what a power failure takes is only time.
-    fn keep(&mut self, engine: &Engine) {
-        let up = engine.peers().filter_map(|peer| match peer.tunnel() {
-            Tunnel::Up { remote, .. } => Some(Kept { machine: peer.name().clone(), remote: *remote }),
-            _ => None,
-        });
-        let up: Vec<Kept> = up.collect();
+    fn keep(&mut self, up: Vec<Kept>) {
         if up == self.kept {
             return;
         }
@@ -80,9 +75,15 @@ impl Session {
         }
     }
 
-    /// A tunnel came or went.
+    /// A tunnel came, moved or went.
     pub(super) fn keep_tunnels(&mut self) {
-        self.resume.keep(&self.engine);
+        let kept = |association: SaStatus| {
+            let machine = self.machine(&association.peer)?;
+            let up = matches!(self.engine.peer(&machine).map(Peer::tunnel), Some(Tunnel::Up { .. }));
+            up.then_some(Kept { machine, remote: association.remote })
+        };
+        let up = self.ike.status().into_iter().filter_map(kept).collect();
+        self.resume.keep(up);
     }
 }
 
@@ -106,16 +107,11 @@ mod tests {
     fn the_file_follows_the_tunnels() {
         let folder = crate::account::driver::tests::directory();
         let mut resume = Resume::load(folder.path().join("tunnels.json"));
-        let mut engine = Engine::new(crate::engine::Settings::default(), true);
-        let (now, peer): (_, MachineName) = (clock::monotonic(), "imac".parse().unwrap());
-        let member = crate::engine::Member { name: peer.clone(), inner: "fd00:1:2::9".parse().unwrap() };
-        engine.handle(crate::engine::Input::Roster(vec![member]), now);
-        let (local, remote) = ("192.168.1.5:4500".parse().unwrap(), "203.0.113.2:1024".parse().unwrap());
-        engine.handle(crate::engine::Input::TunnelUp { peer: peer.clone(), local, remote }, now);
-        resume.keep(&engine);
-        assert_eq!(Resume::load(resume.path.clone()).kept, [Kept { machine: peer.clone(), remote }]);
-        engine.handle(crate::engine::Input::TunnelDown { peer, cause: crate::engine::Cause::Idle }, now);
-        resume.keep(&engine);
-        assert!(Resume::load(resume.path.clone()).kept.is_empty());
+        for remotes in [&["203.0.113.2:1024"][..], &["203.0.113.9:4500"], &[]] {
+            let up = |remote: &&str| Kept { machine: "imac".parse().unwrap(), remote: remote.parse().unwrap() };
+            let up: Vec<Kept> = remotes.iter().map(up).collect();
+            resume.keep(up.clone());
+            assert_eq!(Resume::load(resume.path.clone()).kept, up);
+        }
     }
 }

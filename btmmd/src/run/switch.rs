@@ -1,9 +1,10 @@
 //! `btmm on` and `btmm off`, kept over restarts and boots.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::error::RunError;
+use crate::disk;
 
 /// The switch as it was left; on where nobody ever turned it.
 ///
@@ -23,14 +24,8 @@ pub fn load(path: &Path) -> Result<bool, RunError> {
 
 /// Keeps the switch: written whole or not at all.
 pub fn save(path: &Path, on: bool) -> Result<(), RunError> {
-    let write = || -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(if on { b"on\n" } else { b"off\n" })?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(|error| RunError::file(path, error))
+    let said: &[u8] = if on { b"on\n" } else { b"off\n" };
+    disk::replace(path, said, 0o644, |_| Ok(())).map_err(|error| RunError::file(path, error))
 }
 
 #[cfg(test)]

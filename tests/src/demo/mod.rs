@@ -67,7 +67,7 @@ fn acts(story: &mut Story, homes: &TwoHomes, cast: &mut Account, options: &Optio
     first_packet_to_bare_address(story, homes)?;
     block_and_allow(story, homes, cast)?;
     deaths(story, homes, cast, &file)?;
-    roam(story, homes, &file)?;
+    roam(story, homes)?;
     switch_off(story, homes)
 }
 
@@ -273,22 +273,92 @@ fn begin_transfer(homes: &TwoHomes, file: &File, time: Duration) -> Result<Runni
     Ok(transfer)
 }
 
-/// The laptop visits imac's home and goes home again, while a transfer goes on.
-fn roam(story: &mut Story, homes: &TwoHomes, file: &File) -> Result<()> {
-    let mut transfer = begin_transfer(homes, file, Duration::from_secs(25))?;
+/// Says a line over one TCP connection ten times a second, for as long as every line comes back.
+const TALKER: &str = "
+import os, socket, sys, time
+c = socket.create_connection((sys.argv[1], 7))
+c.settimeout(60)
+said = 0
+while not os.path.exists('/run/enough'):
+    c.sendall(b'x' * 100)
+    heard = 0
+    while heard < 100:
+        got = c.recv(100 - heard)
+        assert got, 'the other end has closed'
+        heard += len(got)
+    said += 1
+    print(said, flush=True)
+    time.sleep(0.1)
+";
+/// Says it back.
+const ECHO: &str = "
+import socket, sys
+s = socket.create_server((sys.argv[1], 7), family=socket.AF_INET6)
+print('listens', flush=True)
+c, _ = s.accept()
+while got := c.recv(4096):
+    c.sendall(got)
+";
+
+/// Two programs that talk to each other over one TCP connection.
+struct Talk {
+    talker: Running,
+    _echo: Running,
+}
+
+impl Talk {
+    fn begin(homes: &TwoHomes) -> Result<Self> {
+        let address = inner(&homes.imac)?.to_string();
+        let python = |node: &Node, script: &str| {
+            let mut command = node.foreign("python3");
+            command.args(["-u", "-c", script, &address]);
+            node.spawn(command)
+        };
+        let mut echo = python(&homes.imac, ECHO)?;
+        echo.wait_for("listens", account::PATIENCE)?;
+        let mut talk = Self { talker: python(&homes.laptop, TALKER)?, _echo: echo };
+        talk.goes_on()?;
+        Ok(talk)
+    }
+
+    fn lines(&self) -> u64 {
+        self.talker.log().lines().filter_map(|line| line.trim().parse().ok()).max().unwrap_or(0)
+    }
+
+    /// How long it takes until five more lines came back.
+    fn goes_on(&mut self) -> Result<Duration> {
+        let (begun, before) = (Instant::now(), self.lines());
+        eventually("five more lines", || {
+            ensure!(self.talker.is_running(), "the connection broke: {}", self.talker.log());
+            Ok((self.lines() >= before + 5).then_some(()))
+        })?;
+        Ok(begun.elapsed())
+    }
+
+    fn end(mut self, homes: &TwoHomes) -> Result<u64> {
+        homes.laptop.write("/run/enough", "")?;
+        let status = self.talker.wait(account::PATIENCE)?;
+        ensure!(status.success(), "the connection broke: {}", self.talker.log());
+        Ok(self.lines())
+    }
+}
+
+/// The laptop visits imac's home and goes home again, while two programs talk.
+fn roam(story: &mut Story, homes: &TwoHomes) -> Result<()> {
+    let mut talk = Talk::begin(homes)?;
     homes.visit()?;
-    let arrived = leads_to(homes, TwoHomes::IMAC).context("in imac's own network")?;
-    story.tell(&format!("laptop: carried to imac's home; the tunnel leads through that network after {:.1} s", arrived.as_secs_f64()));
-    std::thread::sleep(Duration::from_secs(2));
+    let (path, goes_on) = (leads_to(homes, TwoHomes::IMAC).context("in imac's own network")?, talk.goes_on()?);
+    let path = path.as_secs_f64();
+    story.tell(&format!("laptop: carried to imac's home; the tunnel leads through that network after {path:.1} s"));
     homes.return_home()?;
-    let back = leads_to(homes, TwoHomes::ROUTER_A).context("at home again")?;
-    story.tell(&format!("laptop: carried home; the tunnel leads through imac's router after {:.1} s", back.as_secs_f64()));
-    let goes_on = transfer.is_running();
-    let status = transfer.wait(Duration::from_secs(120))?;
-    ensure!(status.success(), "the transfer broke when the laptop moved: {status}, {}", transfer.log());
-    ensure!(goes_on, "the transfer was over before the laptop was home");
-    check_fetched(homes, file)?;
-    story.tell("  a transfer that went on all the time: one TCP connection, SHA-256 right");
+    let (path, back) = (leads_to(homes, TwoHomes::ROUTER_A).context("at home again")?, talk.goes_on()?);
+    let path = path.as_secs_f64();
+    story.tell(&format!("laptop: carried home; the tunnel leads through imac's router after {path:.1} s"));
+    let lines = talk.end(homes)?;
+    let [goes_on, back] = [goes_on, back].map(|time| time.as_secs_f64());
+    story.tell(&format!(
+        "  one TCP connection all the time: {lines} lines and their echoes, five more {goes_on:.1} s and {back:.1} s after that"
+    ));
     Ok(())
 }
 
@@ -299,6 +369,8 @@ fn leads_to(homes: &TwoHomes, outer: std::net::Ipv4Addr) -> Result<Duration> {
     eventually(&format!("states with {wanted}"), || Ok(homes.laptop.run("ip xfrm state")?.out.contains(&wanted).then_some(())))?;
     let took = begun.elapsed();
     ensure!(took < ROAMING_MAX, "it took {:.1} s, as if the tunnel had died and been made anew", took.as_secs_f64());
+    let said = ask(&homes.laptop, &["ping", "imac", "-c", "1"])?;
+    ensure!(said["pong"]["remote"].as_str().is_some_and(|at| at.starts_with(&format!("{outer}:"))), "btmm ping says otherwise: {said}");
     Ok(took)
 }
 

@@ -1,8 +1,7 @@
 //! The base's side: one server shared by every connection, and its file.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{RendezvousError, framed, now, random, receive, send};
 use crate::account::name::{MachineName, ZoneName};
+use crate::disk;
 use crate::rendezvous::server::{Replies, Server};
 use crate::rendezvous::tsig::TsigSecret;
 use crate::rendezvous::zone::{Limits, Zone};
@@ -141,7 +141,7 @@ impl SharedServer {
             server.zone().to_snapshot(now.monotonic, now.wall)
         };
         let file = self.0.file.clone();
-        let written = tokio::task::spawn_blocking(move || replace(&file, &snapshot)).await;
+        let written = tokio::task::spawn_blocking(move || disk::replace(&file, &snapshot, 0o600, |_| Ok(()))).await;
         written.map_err(io::Error::other).and_then(|result| result).map_err(|why| {
             self.lock().mark_unsaved();
             RendezvousError::File { path: self.0.file.clone(), why }
@@ -165,19 +165,4 @@ pub fn set_aside(file: &Path) -> Result<PathBuf, RendezvousError> {
     let aside = PathBuf::from(aside);
     fs::rename(file, &aside).map_err(|why| RendezvousError::File { path: file.to_owned(), why })?;
     Ok(aside)
-}
-
-/// All of `bytes` or the file as it was, whatever happens in between.
-fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    let mut handle = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    handle.write_all(bytes)?;
-    handle.sync_all()?;
-    fs::rename(&draft, file)?;
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => fs::File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }
