@@ -252,25 +252,14 @@ fn kill(daemon: &mut Running) -> Result<()> {
 fn deaths(story: &mut Story, homes: &TwoHomes, cast: &mut Account, file: &File) -> Result<()> {
     fetch_again(homes, file).context("after laptop's daemon came back")?;
     story.tell("laptop: allowed; a new tunnel, the file again, SHA-256 right");
-    let mut transfer = begin_transfer(homes, file, Duration::from_secs(4))?;
+    let mut talk = Talk::begin(homes)?;
     kill(&mut cast.imac)?;
-    ensure!(transfer.is_running(), "the transfer was over before imac's daemon was killed");
     cast.imac = start(&homes.imac)?;
-    let status = transfer.wait(Duration::from_secs(120))?;
-    ensure!(status.success(), "the transfer broke when imac's daemon was killed and started: {}", transfer.log());
-    check_fetched(homes, file)?;
-    story.tell("imac: btmmd killed (-9) in the middle of a transfer and started again: the TCP connection goes on, SHA-256 right");
+    let back = talk.goes_on().context("imac's daemon was killed and started")?.as_secs_f64();
+    talk.end(homes)?;
+    story
+        .tell(&format!("imac: btmmd killed (-9) while two programs talk, and started again: the TCP connection goes on after {back:.1} s"));
     Ok(())
-}
-
-/// A transfer that has begun and takes this long at least.
-fn begin_transfer(homes: &TwoHomes, file: &File, time: Duration) -> Result<Running> {
-    let mut command = curl(&homes.laptop, &format!("http://[{}]/file", inner(&homes.imac)?));
-    command.args(["--limit-rate", &(file.bytes as u64 / time.as_secs()).to_string(), "--output", "/run/fetched"]);
-    std::fs::remove_file(homes.laptop.path("/run/fetched"))?;
-    let transfer = homes.laptop.spawn(command)?;
-    eventually("the transfer begun", || Ok(homes.laptop.path("/run/fetched").metadata().is_ok_and(|file| file.len() > 0).then_some(())))?;
-    Ok(transfer)
 }
 
 /// Says a line over one TCP connection ten times a second, for as long as every line comes back.
@@ -308,6 +297,7 @@ struct Talk {
 
 impl Talk {
     fn begin(homes: &TwoHomes) -> Result<Self> {
+        homes.laptop.run("rm -f /run/enough")?;
         let address = inner(&homes.imac)?.to_string();
         let python = |node: &Node, script: &str| {
             let mut command = node.foreign("python3");
