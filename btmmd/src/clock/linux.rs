@@ -67,6 +67,6 @@ mod tests {
     async fn a_clock_that_runs_on_does_not_jump() {
         let mut jumps = Jumps::watch().unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(50), jumps.next()).await.is_err());
-        assert_eq!(suspended().as_secs(), jumps.suspended.as_secs());
+        assert!(suspended().saturating_sub(jumps.suspended) < Duration::from_secs(1), "it did not sleep");
     }
 }

@@ -184,11 +184,9 @@ pub(super) fn refused(error: RegisterError) -> ControlError {
         RegisterError::WrongPassword(_) => "old password",
         RegisterError::WrongCode(_) | RegisterError::NoOffer(_) => "code",
         RegisterError::NoService { .. } => "SERVICE",
-        RegisterError::File(_)
-        | RegisterError::Codes(_)
-        | RegisterError::NotKept(_)
-        | RegisterError::Crypto(_)
-        | RegisterError::Keytab(_) => return ControlError::failed("principals", error),
+        RegisterError::File(_) | RegisterError::NotKept(_) | RegisterError::Crypto(_) | RegisterError::Keytab(_) => {
+            return ControlError::failed("principals", error);
+        }
     };
     ControlError::BadArgument { argument: argument.to_owned(), message: error.to_string() }
 }

@@ -17,7 +17,6 @@ use crate::entropy::Entropy;
 use crate::lkdc::crypto::CryptoError;
 use crate::lkdc::keytab::{self, KeytabError};
 use crate::lkdc::name::Principal;
-use crate::lkdc::otp::linux::LedgerError;
 use crate::lkdc::otp::totp::matching_step;
 use crate::lkdc::otp::{self, Ledger, OtpError};
 
@@ -27,12 +26,9 @@ const OFFERED: Duration = Duration::from_secs(600);
 /// Why the register was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// The file.
+    /// A file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file of used one-time codes.
-    #[error(transparent)]
-    Codes(#[from] LedgerError),
     /// A right code that cannot be put down as used.
     #[error("{0}; nothing was changed")]
     NotKept(OtpError),
