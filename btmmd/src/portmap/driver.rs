@@ -97,9 +97,14 @@ struct Channel {
 
 impl Channel {
     async fn open(gateway: Gateway) -> io::Result<Self> {
+        let way = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        way.connect((gateway.address, NATPMP_PORT)).await?;
+        // A router that we have left may be out of reach: what is still sent to it must not leave by the new one, for somebody else of that
+        // address.
+        if way.local_addr()?.ip() != IpAddr::V4(gateway.local) {
+            return Err(io::Error::other(format!("the way to it is not from {} any more", gateway.local)));
+        }
         let socket = UdpSocket::bind((gateway.local, 0)).await?;
-        // A router that we have left is out of reach: what is still sent to it must not leave by the new one for somebody else of that address.
-        socket.set_ttl(1)?;
         socket.connect((gateway.address, NATPMP_PORT)).await?;
         let requests = Requests(Arc::new(RequestSocket { socket, closed: Notify::new(), error: std::sync::Mutex::new(None) }));
         let announcements =
