@@ -50,6 +50,9 @@ impl Driver {
 
     async fn send_datagram(&mut self, gateway: Gateway, request: Request) {
         let (router, method) = (gateway.address, Method::NatPmp);
+        if let Err(error) = check_way(gateway).await {
+            return self.failed.push_back(Input::CannotAsk { router, method, reason: error.to_string() });
+        }
         if self.channel.as_ref().is_none_or(|channel| channel.gateway != gateway) {
             match Channel::open(gateway).await {
                 Ok(channel) => self.channel = Some(channel),
@@ -85,6 +88,16 @@ impl Driver {
     }
 }
 
+/// A router that we have left may be out of reach: what is still sent to it must not leave by the new one, for somebody else of that address.
+async fn check_way(gateway: Gateway) -> io::Result<()> {
+    let way = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    way.connect((gateway.address, NATPMP_PORT)).await?;
+    match way.local_addr()?.ip() == IpAddr::V4(gateway.local) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("the way to it is not from {} any more", gateway.local))),
+    }
+}
+
 /// One router.
 struct Channel {
     gateway: Gateway,
@@ -97,13 +110,6 @@ struct Channel {
 
 impl Channel {
     async fn open(gateway: Gateway) -> io::Result<Self> {
-        let way = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        way.connect((gateway.address, NATPMP_PORT)).await?;
-        // A router that we have left may be out of reach: what is still sent to it must not leave by the new one, for somebody else of that
-        // address.
-        if way.local_addr()?.ip() != IpAddr::V4(gateway.local) {
-            return Err(io::Error::other(format!("the way to it is not from {} any more", gateway.local)));
-        }
         let socket = UdpSocket::bind((gateway.local, 0)).await?;
         socket.connect((gateway.address, NATPMP_PORT)).await?;
         let requests = Requests(Arc::new(RequestSocket { socket, closed: Notify::new(), error: std::sync::Mutex::new(None) }));
